@@ -1,0 +1,208 @@
+//! Expressions: what they are once compiled, and the table of operators. One file per family holds what its operators do.
+//!
+//! Parsing is in `parse::expression`; an operator's row here says what arguments the parser gives it.
+
+mod accumulate;
+mod arithmetic;
+mod array;
+mod convert;
+mod logic;
+mod object;
+mod set;
+
+use crate::eval::{Cx, Name, Out, Place};
+use crate::raw;
+use crate::value::{UNSEEN, Value};
+
+pub(crate) use array::SortKey;
+pub(crate) use object::set as set_field;
+
+/// A compiled expression.
+#[derive(Debug)]
+pub(crate) enum Node {
+    Constant(Constant),
+    /// A path into the stage's document; no names: the document itself.
+    Path(Box<[Name]>),
+    /// A path into a variable.
+    Variable(u32, Box<[Name]>),
+    /// `$$REMOVE`.
+    Remove,
+    /// `$$NOW`.
+    Now,
+    Array(Box<[Node]>),
+    Object(Box<[(Box<str>, Node)]>),
+    Call(Call),
+}
+
+/// A constant, owned by the program.
+#[derive(Debug, Clone)]
+pub(crate) enum Constant {
+    Scalar(Value<'static>),
+    Text(Box<str>),
+    /// Type byte and BSON bytes of whatever is larger.
+    Bytes(u8, Box<[u8]>),
+}
+
+impl Constant {
+    pub(crate) fn value(&self) -> Value<'_> {
+        match self {
+            Constant::Scalar(value) => *value,
+            Constant::Text(text) => Value::Text(text),
+            Constant::Bytes(raw::DOCUMENT, bytes) => Value::RawDocument(UNSEEN, bytes),
+            Constant::Bytes(raw::ARRAY, bytes) => Value::RawArray(UNSEEN, bytes),
+            Constant::Bytes(kind, bytes) => Value::Other(*kind, bytes),
+        }
+    }
+}
+
+/// An operator with its arguments.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) operator: &'static Operator,
+    pub(crate) place: Place,
+    pub(crate) args: Box<[Node]>,
+    /// The first of the variables that the operator binds.
+    pub(crate) slot: u32,
+    /// What `$sortArray` sorts by.
+    pub(crate) sort: Option<SortKey>,
+}
+
+/// What an operator does.
+type Apply = for<'a> fn(&mut Cx<'a, '_>, &'a Call) -> Out<'a>;
+
+/// One row of the table of operators.
+pub(crate) struct Operator {
+    pub(crate) name: &'static str,
+    pub(crate) form: Form,
+    pub(crate) apply: Apply,
+}
+
+impl std::fmt::Debug for Operator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// How an operator's arguments are written in JSON, and in which order the operator gets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A list of at least and at most so many; a single one may stand without its list.
+    Args(usize, usize),
+    /// As `Args`, and the order of the arguments does not matter: constants are folded into one.
+    Commutative,
+    /// `$cond`: `[if, then, else]` as a list or by name.
+    Cond,
+    /// `$filter`: `[input, cond, limit?]`.
+    Filter,
+    /// `$map`: `[input, in]`.
+    Map,
+    /// `$reduce`: `[input, initialValue, in]`; binds this and value.
+    Reduce,
+    /// `$let`: `[vars…, in]`.
+    Let,
+    /// `$switch`: `[case, then, …, default?]`.
+    Switch,
+    /// `$sortArray`: `[input]`.
+    SortArray,
+    /// `$literal`: nothing is evaluated.
+    Literal,
+}
+
+const MANY: usize = usize::MAX;
+
+/// A row whose arguments are a list.
+const fn row(name: &'static str, min: usize, max: usize, apply: Apply) -> Operator {
+    Operator { name, form: Form::Args(min, max), apply }
+}
+
+static FAMILIES: [&[Operator]; 7] = [
+    accumulate::OPERATORS,
+    arithmetic::OPERATORS,
+    array::OPERATORS,
+    convert::OPERATORS,
+    logic::OPERATORS,
+    object::OPERATORS,
+    set::OPERATORS,
+];
+
+/// All operators.
+pub(crate) fn operators() -> impl Iterator<Item = &'static Operator> {
+    FAMILIES.iter().flat_map(|family| family.iter())
+}
+
+/// The operator of that name, with its `$`.
+pub(crate) fn operator(name: &str) -> Option<&'static Operator> {
+    operators().find(|operator| operator.name == name)
+}
+
+impl Node {
+    /// Evaluates the expression. The nesting of programs is bounded when they are parsed.
+    pub(crate) fn eval<'a>(&'a self, cx: &mut Cx<'a, '_>) -> Out<'a> {
+        cx.charge(1)?;
+        match self {
+            Node::Constant(constant) => Ok(constant.value()),
+            Node::Path(names) => {
+                let document = cx.document;
+                walk(cx, document, names)
+            }
+            Node::Variable(slot, names) => {
+                let value = cx.variables[*slot as usize];
+                walk(cx, value, names)
+            }
+            Node::Call(call) => (call.operator.apply)(cx, call),
+            Node::Array(nodes) => {
+                let items = nodes.iter().map(|node| node.eval(cx)).collect::<Result<Vec<_>, _>>()?;
+                cx.array(items)
+            }
+            Node::Object(fields) => {
+                let mut all = Vec::with_capacity(fields.len());
+                for (name, node) in fields {
+                    all.push((&**name, node.eval(cx)?));
+                }
+                cx.object(all)
+            }
+            Node::Remove => Ok(Value::Missing),
+            Node::Now => Ok(Value::Date(cx.now)),
+        }
+    }
+}
+
+/// Follows a path as expressions do: through documents by name, through the documents of an array one by one.
+fn walk<'a>(cx: &mut Cx<'a, '_>, mut value: Value<'a>, names: &'a [Name]) -> Out<'a> {
+    for (at, name) in names.iter().enumerate() {
+        if value.is_array() {
+            let (mut items, mut found) = (cx.items(value), Vec::new());
+            while let Some(item) = cx.next(&mut items)? {
+                if item.is_document() {
+                    let inner = walk(cx, item, &names[at..])?;
+                    if !inner.is_missing() {
+                        found.push(inner);
+                    }
+                }
+            }
+            return cx.array(found);
+        }
+        value = cx.field(value, *name)?;
+        if value.is_missing() {
+            return Ok(value);
+        }
+    }
+    Ok(value)
+}
+
+impl Call {
+    /// Evaluates one argument; missing when it was not given.
+    fn arg<'a>(&'a self, cx: &mut Cx<'a, '_>, at: usize) -> Out<'a> {
+        self.args.get(at).map_or(Ok(Value::Missing), |node| node.eval(cx))
+    }
+
+    /// An error of this operator.
+    fn refuse<'a>(&self, cx: &Cx<'_, '_>, message: impl std::fmt::Display) -> Out<'a> {
+        Err(cx.refuse(self.place, format!("`{}` {message}", self.operator.name)))
+    }
+
+    /// An error: an argument is no array.
+    fn no_array<'a>(&self, cx: &Cx<'_, '_>, value: Value<'_>) -> Out<'a> {
+        self.refuse(cx, format_args!("works on an array, not on {}", value.shown()))
+    }
+}

@@ -1,0 +1,28 @@
+//! The filter language of the broker: MongoDB aggregation pipelines over one alert document, compiled once and evaluated in process.
+//!
+//! [`Program::parse`] gives a compiled pipeline or *all* of its problems; [`FilterSet`] evaluates many programs on one alert with MongoDB's
+//! answer, in microseconds, within a [`Budget`]. Pure: no clock (the alert's time is an argument), no randomness, no file, no log.
+#![forbid(unsafe_code)]
+
+mod check;
+mod compare;
+mod eval;
+mod expr;
+mod number;
+mod parse;
+mod program;
+mod project;
+mod query;
+mod raw;
+mod reads;
+mod share;
+mod stage;
+mod value;
+mod view;
+mod write;
+
+pub use eval::{Budget, EvalError, Fault};
+pub use parse::Problem;
+pub use program::{Program, Rules};
+pub use reads::Reads;
+pub use share::{FilterSet, Outcome, Scratch};

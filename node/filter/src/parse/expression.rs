@@ -1,0 +1,421 @@
+//! Expressions: paths, variables, constants, operators with their arguments.
+//!
+//! Constants are folded here; where folding would fail, the operator is left to fail on the alert.
+
+use super::json::{Json, array_constant};
+use super::{Parser, suggestion};
+use crate::eval::{Budget, Cx, EvalError, Frame, Name};
+use crate::expr::{Call, Constant, Form, Node, Operator, SortKey, operator, operators};
+use crate::view::{Shapes, Views};
+
+/// Paths of more components are refused.
+pub(super) const MAX_PATH: usize = 100;
+
+impl Parser {
+    /// Compiles an expression; none when a problem was reported.
+    pub(super) fn expression(&mut self, json: &Json) -> Option<Node> {
+        match json {
+            Json::Text(text) if text.starts_with("$$") => self.variable(&text[2..]),
+            Json::Text(text) if text.starts_with('$') => self.field(&text[1..]),
+            Json::Array(items) => {
+                let nodes = self.expressions(items)?;
+                Some(match constants(&nodes) {
+                    Some(constants) => Node::Constant(array_constant(&constants)),
+                    None => Node::Array(nodes.into()),
+                })
+            }
+            Json::Object(fields) => self.object(fields),
+            other => Some(Node::Constant(other.constant())),
+        }
+    }
+
+    fn expressions(&mut self, items: &[Json]) -> Option<Vec<Node>> {
+        let nodes: Vec<_> = items.iter().enumerate().map(|(at, item)| self.at_index(at, |p| p.expression(item))).collect();
+        nodes.into_iter().collect()
+    }
+
+    fn object(&mut self, fields: &[(String, Json)]) -> Option<Node> {
+        if let [(name, value)] = fields
+            && name.starts_with('$')
+        {
+            return self.at_key(name, |p| p.operator(name, value));
+        }
+        let mut nodes = Vec::new();
+        let mut sound = true;
+        for (name, value) in fields {
+            let fault = match name {
+                name if name.starts_with('$') => Some("an operator stands alone in its object"),
+                name if name.contains('.') => Some("a name in a document that is built here has no dots; nest documents instead"),
+                _ => None,
+            };
+            let node = self.at_key(name, |p| {
+                if let Some(fault) = fault {
+                    p.problem(fault);
+                }
+                p.expression(value)
+            });
+            sound &= fault.is_none();
+            nodes.push((name.as_str().into(), node?));
+        }
+        sound.then(|| Node::Object(nodes.into()))
+    }
+
+    /// Splits a dotted path; a problem when a component is empty.
+    pub(super) fn components<'p>(&mut self, path: &'p str) -> Option<Vec<&'p str>> {
+        let parts: Vec<&str> = path.split('.').collect();
+        let fault = if path.is_empty() {
+            "`$` alone is no path; name a field, or write {\"$literal\": \"$\"}".to_owned()
+        } else if parts.iter().any(|part| part.is_empty()) {
+            format!("the path `{path}` has an empty component")
+        } else if parts.len() > MAX_PATH {
+            format!("the path has {} components, at most {MAX_PATH} are allowed", parts.len())
+        } else if let Some(part) = parts.iter().find(|part| part.starts_with('$')) {
+            format!("`{part}` in the path `{path}` must not begin with a dollar sign")
+        } else {
+            return Some(parts);
+        };
+        self.problem(fault);
+        None
+    }
+
+    /// Notes a path into the stage's document, and numbers its names.
+    pub(super) fn path(&mut self, parts: &[&str]) -> Vec<Name> {
+        self.access.read(parts);
+        let names: Vec<Name> = parts.iter().map(|part| self.name(part)).collect();
+        self.access.paths.push((names.clone(), self.iterated));
+        names
+    }
+
+    fn field(&mut self, path: &str) -> Option<Node> {
+        let parts = self.components(path)?;
+        if let Some(slot) = self.scope.iter().rposition(|name| name == "CURRENT") {
+            return Some(self.in_variable(slot, &parts));
+        }
+        Some(Node::Path(self.path(&parts).into()))
+    }
+
+    fn in_variable(&mut self, slot: usize, parts: &[&str]) -> Node {
+        let names: Vec<Name> = parts.iter().map(|part| self.name(part)).collect();
+        self.access.fields.extend(names.first());
+        Node::Variable(slot as u32, names.into())
+    }
+
+    fn variable(&mut self, path: &str) -> Option<Node> {
+        let parts = self.components(path)?;
+        let (variable, rest) = (parts[0], &parts[1..]);
+        if let Some(slot) = self.scope.iter().rposition(|name| name == variable) {
+            return Some(self.in_variable(slot, rest));
+        }
+        match variable {
+            "ROOT" | "CURRENT" => Some(Node::Path(self.path(rest).into())),
+            "REMOVE" => Some(Node::Remove),
+            "NOW" => Some(Node::Now),
+            "CLUSTER_TIME" | "USER_ROLES" | "SEARCH_META" => {
+                self.problem(format!("`$${variable}` is of a MongoDB server; a filter sees one alert, whose time is `$$NOW`"));
+                None
+            }
+            _ => {
+                let scope: Vec<String> = self.scope.clone();
+                let known = scope.iter().map(String::as_str).chain(["ROOT", "CURRENT", "REMOVE", "NOW"]);
+                let known = known.filter(|name| !name.is_empty());
+                let hint = suggestion(variable, known);
+                self.problem(format!("unknown variable `$${variable}`{hint}"));
+                None
+            }
+        }
+    }
+
+    fn operator(&mut self, name: &str, value: &Json) -> Option<Node> {
+        let Some(operator) = operator(name) else {
+            let reason = match name {
+                "$rand" | "$sampleRate" => "is refused: a filter gives the same answer each time".to_owned(),
+                "$function" | "$accumulator" | "$where" => "is refused: no JavaScript is run".to_owned(),
+                _ => format!("is no operator{}", suggestion(name, operators().map(|o| o.name))),
+            };
+            self.problem(format!("`{name}` {reason}"));
+            return None;
+        };
+        let mut call = Call { operator, place: self.place(), args: Box::new([]), slot: self.scope.len() as u32, sort: None };
+        match operator.form {
+            Form::Literal => return Some(Node::Constant(value.constant())),
+            Form::Args(min, max) => call.args = self.arguments(operator, value, min, max)?.into(),
+            Form::Commutative => return self.commutative(call, value),
+            Form::Cond => call.args = self.cond(operator, value)?.into(),
+            Form::Switch => call.args = self.switch(value)?.into(),
+            Form::Let => call.args = self.bindings(value)?.into(),
+            Form::Filter | Form::Map | Form::Reduce => call.args = self.over_array(operator, value)?.into(),
+            Form::SortArray => {
+                let [input, by] = self.named(value, ["input", "sortBy"], 2)?;
+                call.args = Box::new([self.at_key("input", |p| p.iterating(input?))?]);
+                call.sort = Some(self.at_key("sortBy", |p| p.sort_key(by?))?);
+            }
+        }
+        Some(self.folded(call))
+    }
+
+    fn arguments(&mut self, operator: &Operator, value: &Json, min: usize, max: usize) -> Option<Vec<Node>> {
+        let nodes = match value {
+            Json::Array(items) => self.expressions(items)?,
+            single => vec![self.expression(single)?],
+        };
+        if (min..=max).contains(&nodes.len()) {
+            return Some(nodes);
+        }
+        let allowed = match (min, max) {
+            (min, max) if min == max => min.to_string(),
+            (min, usize::MAX) => format!("at least {min}"),
+            (min, max) => format!("{min} to {max}"),
+        };
+        self.problem(format!("`{}` takes {allowed} arguments, and here are {}", operator.name, nodes.len()));
+        None
+    }
+
+    /// `$add` and `$multiply`: their constants are moved to the end and folded into one, as MongoDB does.
+    fn commutative(&mut self, mut call: Call, value: &Json) -> Option<Node> {
+        let nodes = self.arguments(call.operator, value, 0, usize::MAX)?;
+        let (constant, mut others): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|n| matches!(n, Node::Constant(_)));
+        if others.is_empty() || constant.len() < 2 {
+            others.extend(constant);
+        } else {
+            let part = Call { operator: call.operator, place: call.place, args: constant.into(), slot: 0, sort: None };
+            match self.folded(part) {
+                Node::Call(part) => others.extend(part.args),
+                folded => others.push(folded),
+            }
+        }
+        call.args = others.into();
+        Some(self.folded(call))
+    }
+
+    /// Replaces a call on constants by its value, and `$and`/`$or` that a constant decides.
+    fn folded(&mut self, call: Call) -> Node {
+        let decided = match call.operator.name {
+            "$and" => Some(false),
+            "$or" => Some(true),
+            _ => None,
+        };
+        if let Some(until) = decided {
+            let decides = |node: &Node| matches!(node, Node::Constant(c) if c.value().is_true() == until);
+            if call.args.iter().any(decides) {
+                return Node::Constant(Constant::Scalar(crate::value::Value::Bool(until)));
+            }
+        }
+        if !call.args.iter().all(|node| matches!(node, Node::Constant(_))) || matches!(call.sort, Some(SortKey::Paths(_))) {
+            return Node::Call(call);
+        }
+        match evaluate_constant(&call, self.variables) {
+            Ok(Some(constant)) => return Node::Constant(constant),
+            // As in MongoDB, which refuses the whole pipeline.
+            Err(EvalError::Operand(fault)) => self.problem(format!("this always fails: {}", fault.message)),
+            _ => {}
+        }
+        Node::Call(call)
+    }
+
+    /// An expression whose array's documents are looked into.
+    fn iterating(&mut self, json: &Json) -> Option<Node> {
+        let before = std::mem::replace(&mut self.iterated, true);
+        let node = self.expression(json);
+        self.iterated = before;
+        node
+    }
+
+    /// The named arguments of an operator; the first `required` must be there.
+    fn named<'j, const N: usize>(&mut self, value: &'j Json, names: [&str; N], required: usize) -> Option<[Option<&'j Json>; N]> {
+        let Json::Object(fields) = value else {
+            self.problem(format!("takes an object with {}, and this is {}", listed(&names), value.shown()));
+            return None;
+        };
+        let mut sound = true;
+        for (key, _) in fields {
+            if !names.contains(&key.as_str()) {
+                sound = false;
+                let hint = suggestion(key, names.iter().copied());
+                self.at_key(key, |p| p.problem(format!("`{key}` is no argument here{hint}")));
+            }
+        }
+        let given = names.map(|name| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value));
+        for (name, value) in names.iter().zip(&given).take(required) {
+            if value.is_none() {
+                sound = false;
+                self.problem(format!("`{name}` is missing"));
+            }
+        }
+        sound.then_some(given)
+    }
+
+    fn cond(&mut self, operator: &Operator, value: &Json) -> Option<Vec<Node>> {
+        if !matches!(value, Json::Object(_)) {
+            return self.arguments(operator, value, 3, 3);
+        }
+        let names = ["if", "then", "else"];
+        let given = self.named(value, names, 3)?;
+        let nodes: Vec<_> = names.iter().zip(given).map(|(name, json)| self.at_key(name, |p| p.expression(json?))).collect();
+        nodes.into_iter().collect()
+    }
+
+    fn switch(&mut self, value: &Json) -> Option<Vec<Node>> {
+        let [branches, default] = self.named(value, ["branches", "default"], 1)?;
+        let Some(Json::Array(branches)) = branches else {
+            self.at_key("branches", |p| p.problem("takes a list of {case, then}"));
+            return None;
+        };
+        let mut nodes = Vec::new();
+        if branches.is_empty() {
+            self.at_key("branches", |p| p.problem("needs at least one branch"));
+            return None;
+        }
+        for (at, branch) in branches.iter().enumerate() {
+            let pair = self.at_key("branches", |p| {
+                p.at_index(at, |p| {
+                    let [case, then] = p.named(branch, ["case", "then"], 2)?;
+                    let case = p.at_key("case", |p| p.expression(case?));
+                    let then = p.at_key("then", |p| p.expression(then?));
+                    Some([case?, then?])
+                })
+            });
+            nodes.extend(pair?);
+        }
+        if let Some(default) = default {
+            nodes.push(self.at_key("default", |p| p.expression(default))?);
+        }
+        Some(nodes)
+    }
+
+    /// Binds a variable for what follows; a problem when its name is not allowed.
+    fn bind(&mut self, name: &str) {
+        let mut letters = name.chars();
+        let first = letters.next().is_some_and(|c| c.is_ascii_lowercase() || !c.is_ascii());
+        let rest = letters.all(|c| c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii());
+        if !(first && rest || name == "CURRENT") {
+            self.problem(format!("`{name}` is no name for a variable: it begins with a small letter, then letters, digits and _"));
+        }
+        self.scope.push(name.to_owned());
+        self.variables = self.variables.max(self.scope.len() as u32);
+    }
+
+    fn bindings(&mut self, value: &Json) -> Option<Vec<Node>> {
+        let [vars, body] = self.named(value, ["vars", "in"], 2)?;
+        let Some(Json::Object(vars)) = vars else {
+            self.at_key("vars", |p| p.problem("takes an object with a variable each"));
+            return None;
+        };
+        let depth = self.scope.len();
+        let mut nodes = Vec::new();
+        for (name, value) in vars {
+            let node = self.at_key("vars", |p| p.at_key(name, |p| p.iterating(value)));
+            nodes.push(node);
+            // A place without a name: what comes next must not use this slot, and cannot see this variable yet.
+            self.scope.push(String::new());
+        }
+        self.scope.truncate(depth);
+        for (name, _) in vars {
+            self.at_key("vars", |p| p.at_key(name, |p| p.bind(name)));
+        }
+        nodes.push(self.at_key("in", |p| p.expression(body?)));
+        self.scope.truncate(depth);
+        nodes.into_iter().collect()
+    }
+
+    /// `$map`, `$filter` and `$reduce`.
+    fn over_array(&mut self, operator: &Operator, value: &Json) -> Option<Vec<Node>> {
+        let reduce = operator.form == Form::Reduce;
+        let (body_name, given) = match operator.form {
+            Form::Map => {
+                let [input, body, name] = self.named(value, ["input", "in", "as"], 2)?;
+                ("in", [input, body, name, None])
+            }
+            Form::Filter => ("cond", self.named(value, ["input", "cond", "as", "limit"], 2)?),
+            _ => {
+                let [input, initial, body] = self.named(value, ["input", "initialValue", "in"], 3)?;
+                ("in", [input, body, None, initial])
+            }
+        };
+        let [input, body, name, extra] = given;
+        let name = match name {
+            None => "this",
+            Some(Json::Text(name)) => name,
+            Some(other) => {
+                let message = format!("takes the variable's name, and this is {}", other.shown());
+                self.at_key("as", |p| p.problem(message));
+                return None;
+            }
+        };
+        let input = self.at_key("input", |p| p.iterating(input?));
+        let extra_name = if reduce { "initialValue" } else { "limit" };
+        let extra = extra.map(|json| self.at_key(extra_name, |p| p.expression(json)));
+        let depth = self.scope.len();
+        self.at_key("as", |p| p.bind(name));
+        if reduce {
+            self.bind("value");
+        }
+        let body = self.at_key(body_name, |p| p.expression(body?));
+        self.scope.truncate(depth);
+        let mut nodes = vec![input?];
+        match extra {
+            Some(extra) if reduce => nodes.extend([extra?, body?]),
+            Some(extra) => nodes.extend([body?, extra?]),
+            None => nodes.push(body?),
+        }
+        Some(nodes)
+    }
+
+    fn sort_key(&mut self, json: &Json) -> Option<SortKey> {
+        let Json::Object(fields) = json else {
+            return self.direction(json).map(SortKey::Whole);
+        };
+        if fields.is_empty() {
+            self.problem("needs at least one field to sort by");
+            return None;
+        }
+        let mut paths = Vec::new();
+        for (path, value) in fields {
+            let parsed = self.at_key(path, |p| {
+                let parts = p.components(path)?;
+                let names: Vec<Name> = parts.iter().map(|part| p.name(part)).collect();
+                p.access.fields.extend(names.first());
+                Some((names.into(), p.direction(value)?))
+            });
+            paths.push(parsed?);
+        }
+        Some(SortKey::Paths(paths.into()))
+    }
+
+    /// 1 or -1; true for descending.
+    pub(super) fn direction(&mut self, json: &Json) -> Option<bool> {
+        match json {
+            Json::Int(1) | Json::Long(1) => Some(false),
+            Json::Int(-1) | Json::Long(-1) => Some(true),
+            Json::Double(x) if x.abs() == 1.0 => Some(*x < 0.0),
+            other => {
+                self.problem(format!("takes 1 (ascending) or -1 (descending), and this is {}", other.shown()));
+                None
+            }
+        }
+    }
+}
+
+fn listed(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn constants(nodes: &[Node]) -> Option<Vec<Constant>> {
+    nodes
+        .iter()
+        .map(|node| match node {
+            Node::Constant(constant) => Some(constant.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The value of a call on constants; none when it is missing, an error when it fails or is too large to be kept.
+fn evaluate_constant(call: &Call, variables: u32) -> Result<Option<Constant>, EvalError> {
+    let (arena, shapes, mut views) = (bumpalo::Bump::new(), Shapes::new(), Views::default());
+    let frame = Frame { names: &[], places: &[], shapes: &shapes, table: &[], variables };
+    let budget = Budget { steps: 10_000, bytes: 1 << 16 };
+    let mut cx = Cx::new(&arena, &mut views, frame, &[5, 0, 0, 0, 0], (0, budget));
+    let value = (call.operator.apply)(&mut cx, call)?;
+    // A missing value is no constant: it must stay missing.
+    if value.is_missing() { Ok(None) } else { cx.constant(value).map(Some) }
+}

@@ -1,0 +1,367 @@
+//! The query language of `$match`, to a compiled query whose clauses stand in the order in which MongoDB tries them.
+
+use super::json::Json;
+use super::{Parser, suggestion};
+use crate::query::{Comparison, Element, Part, Query, Test};
+use crate::raw;
+
+const LOGICAL: [&str; 5] = ["$and", "$or", "$nor", "$expr", "$comment"];
+const OPERATORS: [&str; 17] = [
+    "$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists", "$not", "$all", "$elemMatch", "$size", "$type", "$mod",
+    "$regex", "$options",
+];
+const TYPES: [(&str, i32, u8); 20] = [
+    ("double", 1, raw::DOUBLE),
+    ("string", 2, raw::STRING),
+    ("object", 3, raw::DOCUMENT),
+    ("array", 4, raw::ARRAY),
+    ("binData", 5, raw::BINARY),
+    ("undefined", 6, raw::UNDEFINED),
+    ("objectId", 7, raw::OBJECT_ID),
+    ("bool", 8, raw::BOOL),
+    ("date", 9, raw::DATE),
+    ("null", 10, raw::NULL),
+    ("regex", 11, raw::REGEX),
+    ("dbPointer", 12, raw::DB_POINTER),
+    ("javascript", 13, raw::CODE),
+    ("symbol", 14, raw::SYMBOL),
+    ("int", 16, raw::INT32),
+    ("timestamp", 17, raw::TIMESTAMP),
+    ("long", 18, raw::INT64),
+    ("decimal", 19, raw::DECIMAL),
+    ("minKey", -1, raw::MIN_KEY),
+    ("maxKey", 127, raw::MAX_KEY),
+];
+
+impl Parser {
+    /// A query document; none when a problem was reported.
+    pub(super) fn query(&mut self, json: &Json) -> Option<Query> {
+        let Json::Object(fields) = json else {
+            self.problem(format!("takes an object with conditions, and this is {}", json.shown()));
+            return None;
+        };
+        let queries: Vec<_> = fields.iter().map(|(key, value)| self.at_key(key, |p| p.clause(key, value))).collect();
+        let queries: Option<Vec<_>> = queries.into_iter().collect();
+        Some(self.all(queries?.into_iter().flatten().collect()))
+    }
+
+    /// One key of a query document; `Some(None)` for a comment.
+    fn clause(&mut self, key: &str, value: &Json) -> Option<Option<Query>> {
+        match key {
+            "$comment" => Some(None),
+            "$expr" if self.in_element => {
+                self.problem("`$expr` looks at the whole document and cannot stand in an `$elemMatch`; use `$filter` in an `$expr`");
+                None
+            }
+            "$expr" => self.expression(value).map(|node| Some(Query::Expr(node))),
+            "$and" | "$or" | "$nor" => {
+                let Json::Array(items) = value else {
+                    self.problem(format!("takes a list of queries, and this is {}", value.shown()));
+                    return None;
+                };
+                if items.is_empty() {
+                    self.problem("needs at least one query in its list");
+                    return None;
+                }
+                let queries: Vec<_> = items.iter().enumerate().map(|(at, item)| self.at_index(at, |p| p.query(item))).collect();
+                let queries: Option<Vec<_>> = queries.into_iter().collect();
+                let queries = queries?;
+                Some(Some(match key {
+                    "$and" => self.all(queries),
+                    "$or" => self.any(queries),
+                    _ => Query::Not(Box::new(self.any(queries))),
+                }))
+            }
+            "$where" | "$text" | "$jsonSchema" | "$near" | "$nearSphere" | "$geoWithin" | "$geoIntersects" => {
+                self.problem(format!("`{key}` is refused: a filter sees one alert, without a server's indexes, scripts and schemas; use `$expr`"));
+                None
+            }
+            key if key.starts_with('$') => {
+                let hint = suggestion(key, LOGICAL.into_iter());
+                self.problem(format!("`{key}` is no query operator for a whole document{hint}"));
+                None
+            }
+            path => {
+                let parts = self.components(path)?;
+                let names = self.path(&parts);
+                let part = |(name, part): (_, &&str)| Part { name, index: part.parse().ok().filter(|n: &u32| n.to_string() == **part) };
+                let path: Vec<Part> = names.into_iter().zip(&parts).map(part).collect();
+                let element = self.condition(value)?;
+                Some(Some(self.lift(element, &path)))
+            }
+        }
+    }
+
+    /// Lays a condition on the values of a path.
+    fn lift(&mut self, element: Element, path: &[Part]) -> Query {
+        match element {
+            Element::Test(test) => Query::Field(path.into(), test),
+            Element::Not(element) => Query::Not(Box::new(self.lift(*element, path))),
+            Element::All(elements) => {
+                let queries = elements.into_iter().map(|element| self.lift(element, path)).collect();
+                self.all(queries)
+            }
+        }
+    }
+
+    /// What stands beside a path: a value to be equal to, or operators.
+    fn condition(&mut self, json: &Json) -> Option<Element> {
+        match json {
+            Json::Regex(pattern, options) => self.regex(pattern, options).map(|r| Element::Test(Test::Regex(r))),
+            Json::Object(fields) if fields.first().is_some_and(|(key, _)| key.starts_with('$')) => self.operators(fields),
+            value => Some(Element::Test(Test::Compare(Comparison::Eq, value.constant()))),
+        }
+    }
+
+    fn operators(&mut self, fields: &[(String, Json)]) -> Option<Element> {
+        let options = fields.iter().find(|(key, _)| key == "$options").map(|(_, value)| value);
+        if options.is_some() && !fields.iter().any(|(key, _)| key == "$regex") {
+            self.problem("`$options` needs a `$regex` beside it");
+        }
+        let tests = fields.iter().filter(|(key, _)| key != "$options");
+        let tests: Vec<_> = tests.map(|(key, value)| self.at_key(key, |p| p.query_operator(key, value, options))).collect();
+        let mut tests = tests.into_iter().collect::<Option<Vec<_>>>()?;
+        Some(if tests.len() == 1 { tests.remove(0) } else { Element::All(tests) })
+    }
+
+    fn query_operator(&mut self, key: &str, value: &Json, options: Option<&Json>) -> Option<Element> {
+        let compare = |comparison| Some(Element::Test(Test::Compare(comparison, value.constant())));
+        let not = |element| Element::Not(Box::new(element));
+        match key {
+            "$eq" => compare(Comparison::Eq),
+            "$ne" => compare(Comparison::Eq).map(not),
+            "$gt" => compare(Comparison::Gt),
+            "$gte" => compare(Comparison::Gte),
+            "$lt" => compare(Comparison::Lt),
+            "$lte" => compare(Comparison::Lte),
+            "$in" => self.among(value).map(Element::Test),
+            "$nin" => self.among(value).map(|test| not(Element::Test(test))),
+            "$exists" if value.constant().value().is_true() => Some(Element::Test(Test::Exists)),
+            "$exists" => Some(not(Element::Test(Test::Exists))),
+            "$not" => match value {
+                Json::Object(fields) if fields.first().is_some_and(|(key, _)| key.starts_with('$')) => self.operators(fields).map(not),
+                Json::Regex(..) => self.condition(value).map(not),
+                other => {
+                    self.problem(format!("takes operators or a regular expression, and this is {}", other.shown()));
+                    None
+                }
+            },
+            "$all" => self.every(value),
+            "$elemMatch" => self.elem_match(value).map(Element::Test),
+            "$size" => self.whole_number(value).map(|n| Element::Test(Test::Size(n))),
+            "$type" => self.types(value).map(|types| Element::Test(Test::Type(types))),
+            "$mod" => self.modulo(value).map(Element::Test),
+            "$regex" => {
+                let (pattern, own) = match value {
+                    Json::Text(pattern) => (pattern.as_str(), ""),
+                    Json::Regex(pattern, options) => (pattern.as_str(), options.as_str()),
+                    other => {
+                        self.problem(format!("takes a pattern, and this is {}", other.shown()));
+                        return None;
+                    }
+                };
+                let options = match options {
+                    None => own,
+                    Some(Json::Text(options)) => options,
+                    Some(other) => {
+                        self.problem(format!("`$options` takes letters, and this is {}", other.shown()));
+                        return None;
+                    }
+                };
+                self.regex(pattern, options).map(|r| Element::Test(Test::Regex(r)))
+            }
+            _ => {
+                let hint = suggestion(key, OPERATORS.into_iter());
+                self.problem(format!("`{key}` is no query operator{hint}"));
+                None
+            }
+        }
+    }
+
+    fn list<'j>(&mut self, value: &'j Json) -> Option<&'j [Json]> {
+        match value {
+            Json::Array(items) => Some(items),
+            other => {
+                self.problem(format!("takes a list, and this is {}", other.shown()));
+                None
+            }
+        }
+    }
+
+    fn among(&mut self, value: &Json) -> Option<Test> {
+        let (mut constants, mut patterns) = (Vec::new(), Vec::new());
+        for (at, item) in self.list(value)?.iter().enumerate() {
+            match item {
+                Json::Regex(pattern, options) => patterns.push(self.at_index(at, |p| p.regex(pattern, options))?),
+                Json::Object(fields) if fields.first().is_some_and(|(key, _)| key.starts_with('$')) => {
+                    self.at_index(at, |p| p.problem("a list of values has no operators in it"));
+                    return None;
+                }
+                other => constants.push(other.constant()),
+            }
+        }
+        Some(Test::In(constants, patterns))
+    }
+
+    fn every(&mut self, value: &Json) -> Option<Element> {
+        let items = self.list(value)?;
+        if items.is_empty() {
+            return Some(Element::Test(Test::In(Vec::new(), Vec::new())));
+        }
+        let tests: Vec<_> = items.iter().enumerate().map(|(at, item)| self.at_index(at, |p| p.condition(item))).collect();
+        tests.into_iter().collect::<Option<Vec<_>>>().map(Element::All)
+    }
+
+    fn elem_match(&mut self, value: &Json) -> Option<Test> {
+        let Json::Object(fields) = value else {
+            self.problem(format!("takes an object, and this is {}", value.shown()));
+            return None;
+        };
+        let of_values = fields.first().is_some_and(|(key, _)| key.starts_with('$') && !LOGICAL.contains(&key.as_str()));
+        if of_values {
+            return self.operators(fields).map(|element| Test::AnyElement(Box::new(element)));
+        }
+        // Its paths begin in an element, not in the alert: they are names only.
+        let access = std::mem::take(&mut self.access);
+        let outer = std::mem::replace(&mut self.in_element, true);
+        let query = self.query(value);
+        self.in_element = outer;
+        self.access = access;
+        query.map(|query| Test::AnyDocument(Box::new(query)))
+    }
+
+    fn whole_number(&mut self, value: &Json) -> Option<i64> {
+        let number = crate::number::integral(value.constant().value());
+        if number.is_none_or(|n| n < 0) {
+            self.problem(format!("takes a whole number from 0 up, and this is {}", value.shown()));
+        }
+        number.filter(|n| *n >= 0)
+    }
+
+    fn modulo(&mut self, value: &Json) -> Option<Test> {
+        let number = |json: &Json| crate::number::double(json.constant().value()).and_then(|x| crate::number::whole(x.trunc()));
+        if let [divisor, rest] = self.list(value)?
+            && let (Some(divisor), Some(rest)) = (number(divisor), number(rest))
+            && divisor != 0
+        {
+            return Some(Test::Mod(divisor, rest));
+        }
+        self.problem(format!("takes [divisor, remainder] with a divisor that is not zero, and this is {}", value.shown()));
+        None
+    }
+
+    fn types(&mut self, value: &Json) -> Option<Vec<u8>> {
+        let items = match value {
+            Json::Array(items) => items.as_slice(),
+            single => std::slice::from_ref(single),
+        };
+        let mut types = Vec::new();
+        for item in items {
+            match item {
+                Json::Text(name) if name == "number" => types.extend([raw::DOUBLE, raw::INT32, raw::INT64, raw::DECIMAL]),
+                item => {
+                    let code = crate::number::int(item.constant().value());
+                    let known = TYPES.iter().find(|(name, number, _)| Some(*number) == code || *item == Json::Text((*name).to_owned()));
+                    let Some((_, _, byte)) = known else {
+                        let hint = suggestion(item.shown().trim_matches('"'), TYPES.iter().map(|t| t.0).chain(["number"]));
+                        self.problem(format!("{} is no type{hint}", item.shown()));
+                        return None;
+                    };
+                    types.push(*byte);
+                }
+            }
+        }
+        if types.is_empty() {
+            self.problem("needs at least one type");
+            return None;
+        }
+        Some(types)
+    }
+
+    fn regex(&mut self, pattern: &str, options: &str) -> Option<regex::Regex> {
+        let mut builder = regex::RegexBuilder::new(pattern);
+        builder.size_limit(1 << 18);
+        for option in options.chars() {
+            match option {
+                'i' => builder.case_insensitive(true),
+                'm' => builder.multi_line(true),
+                's' => builder.dot_matches_new_line(true),
+                'x' => builder.ignore_whitespace(true),
+                'u' => &mut builder,
+                other => {
+                    self.problem(format!("`{other}` is no option of a regular expression; allowed are i, m, s, x"));
+                    return None;
+                }
+            };
+        }
+        match builder.build() {
+            Ok(regex) => Some(regex),
+            Err(regex::Error::CompiledTooBig(_)) => {
+                self.problem("the regular expression is too large once compiled");
+                None
+            }
+            Err(e) => {
+                let reason = e.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                self.problem(format!("the regular expression is refused (back-references and look-around are not to be had): {reason}"));
+                None
+            }
+        }
+    }
+
+    pub(super) fn all(&mut self, queries: Vec<Query>) -> Query {
+        let mut flat = Vec::new();
+        for query in queries {
+            match query {
+                Query::All(inner) => flat.extend(inner),
+                other => flat.push(other),
+            }
+        }
+        if flat.len() == 1 { flat.remove(0) } else { Query::All(flat) }
+    }
+
+    fn any(&mut self, mut queries: Vec<Query>) -> Query {
+        if queries.len() == 1 { queries.remove(0) } else { Query::Any(queries) }
+    }
+
+    /// In the leading `$match` MongoDB tries clauses by their kind, then by their path (in later ones as they are written): which of
+    /// them comes first decides between an error and a rejection.
+    pub(super) fn order(&self, query: &mut Query) {
+        let queries = match query {
+            Query::All(queries) | Query::Any(queries) => queries,
+            Query::Not(inner) => return self.order(inner),
+            Query::Field(..) | Query::Expr(_) => return,
+        };
+        queries.iter_mut().for_each(|query| self.order(query));
+        let names = &self.names;
+        let path = |query: &Query| match query {
+            Query::Field(path, _) => path.iter().map(|part| &*names[part.name as usize]).collect::<Vec<_>>().join("."),
+            _ => String::new(),
+        };
+        queries.sort_by_cached_key(|query| (rank(query), path(query)));
+    }
+}
+
+fn rank(query: &Query) -> u8 {
+    match query {
+        Query::All(_) => 0,
+        Query::Any(_) => 1,
+        Query::Field(_, test) => match test {
+            Test::AnyDocument(_) => 2,
+            Test::AnyElement(_) => 3,
+            Test::Size(_) => 4,
+            Test::Compare(Comparison::Eq, _) => 5,
+            Test::Compare(Comparison::Lte, _) => 6,
+            Test::Compare(Comparison::Lt, _) => 7,
+            Test::Compare(Comparison::Gt, _) => 8,
+            Test::Compare(Comparison::Gte, _) => 9,
+            Test::Regex(_) => 10,
+            Test::Mod(..) => 11,
+            Test::Exists => 12,
+            Test::In(..) => 13,
+            Test::Type(_) => 20,
+        },
+        Query::Not(inner) if matches!(**inner, Query::Field(..)) => 18,
+        Query::Not(_) => 19,
+        Query::Expr(_) => 30,
+    }
+}

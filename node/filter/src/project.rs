@@ -1,0 +1,192 @@
+//! `$project`, `$addFields`, `$set`, `$unset`: which fields a stage passes on, and which it computes.
+//!
+//! As in MongoDB: what is included keeps the input's order, what is computed follows in the order of the specification; paths go
+//! through arrays into each of their documents.
+
+use crate::eval::{Cx, EvalError, Name, Out};
+use crate::expr::Node;
+use crate::value::{Fields, Value};
+
+/// What happens to the fields that are not named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// `$project` of what is named: they are dropped.
+    Include,
+    /// `$project` or `$unset` of what is dropped: they are kept.
+    Exclude,
+    /// `$addFields`: they are kept.
+    Add,
+}
+
+/// One level of a projection.
+#[derive(Debug, Default)]
+pub(crate) struct Projection {
+    /// Included or excluded names.
+    pub(crate) leaves: Vec<Name>,
+    pub(crate) children: Vec<(Name, Projection)>,
+    /// Computed fields and children, in the order of the specification.
+    pub(crate) order: Vec<Step>,
+    pub(crate) computes: bool,
+}
+
+/// One step of computing the fields of a level.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Child(usize),
+    Compute(Name, Node),
+}
+
+type Pairs<'a> = Vec<(&'a str, Value<'a>)>;
+
+impl Projection {
+    /// The document that the stage passes on.
+    pub(crate) fn apply<'a>(&'a self, cx: &mut Cx<'a, '_>, mode: Mode) -> Out<'a> {
+        let input = cx.document;
+        let mut fields = match mode {
+            Mode::Include => self.include(cx, input)?,
+            Mode::Exclude => self.exclude(cx, input)?,
+            Mode::Add => fields_with_views(cx, input)?,
+        };
+        if self.computes {
+            self.compute(cx, &mut fields)?;
+        }
+        cx.object(fields)
+    }
+
+    fn child(&self, cx: &Cx<'_, '_>, name: &str) -> Option<&Projection> {
+        self.children.iter().find(|(n, _)| cx.name(*n) == name).map(|(_, child)| child)
+    }
+
+    fn is_leaf(&self, cx: &Cx<'_, '_>, name: &str) -> bool {
+        self.leaves.iter().any(|leaf| cx.name(*leaf) == name)
+    }
+
+    fn include<'a>(&'a self, cx: &mut Cx<'a, '_>, document: Value<'a>) -> Result<Pairs<'a>, EvalError> {
+        if let Some(fields) = self.include_viewed(cx, document)? {
+            return Ok(fields);
+        }
+        let (mut fields, mut kept) = (Fields::of(document), Vec::new());
+        let cost = 1 + (self.leaves.len() + self.children.len()) as u64 / 16;
+        while let Some((name, value)) = cx.sound(fields.next())? {
+            cx.charge(cost)?;
+            if self.is_leaf(cx, name) {
+                kept.push((name, value));
+            } else if let Some(child) = self.child(cx, name) {
+                let value = child.include_in(cx, value)?;
+                kept.push((name, value));
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The included fields of a document whose wanted fields are located, in its own order; none when they are not.
+    fn include_viewed<'a>(&'a self, cx: &mut Cx<'a, '_>, document: Value<'a>) -> Result<Option<Pairs<'a>>, EvalError> {
+        let mut found = Vec::with_capacity(self.leaves.len() + self.children.len());
+        let leaves = self.leaves.iter().map(|name| (*name, None));
+        for (name, child) in leaves.chain(self.children.iter().map(|(name, child)| (*name, Some(child)))) {
+            let Some((at, value)) = cx.position(document, name)? else { return Ok(None) };
+            if value.is_missing() {
+                continue;
+            }
+            let value = match child {
+                None => value,
+                Some(child) => child.include_in(cx, value)?,
+            };
+            found.push((at, (cx.name(name), value)));
+        }
+        found.sort_by_key(|(at, _)| *at);
+        Ok(Some(found.into_iter().map(|(_, field)| field).collect()))
+    }
+
+    fn include_in<'a>(&'a self, cx: &mut Cx<'a, '_>, value: Value<'a>) -> Out<'a> {
+        if value.is_document() {
+            let fields = self.include(cx, value)?;
+            return cx.object(fields);
+        }
+        if value.is_array() {
+            // What an element loses here is computed anew into its place: a null keeps the place.
+            let lost = if self.computes { Value::Null } else { Value::Missing };
+            return in_array(cx, value, |cx, item| {
+                let kept = self.include_in(cx, item)?;
+                Ok(if kept.is_missing() { lost } else { kept })
+            });
+        }
+        Ok(Value::Missing)
+    }
+
+    fn exclude<'a>(&'a self, cx: &mut Cx<'a, '_>, document: Value<'a>) -> Result<Pairs<'a>, EvalError> {
+        let mut kept = fields_with_views(cx, document)?;
+        cx.charge((kept.len() * (self.leaves.len() + self.children.len())) as u64 / 16)?;
+        kept.retain(|(name, _)| !self.is_leaf(cx, name));
+        for (name, value) in &mut kept {
+            if let Some(child) = self.child(cx, name) {
+                *value = child.exclude_in(cx, *value)?;
+            }
+        }
+        Ok(kept)
+    }
+
+    fn exclude_in<'a>(&'a self, cx: &mut Cx<'a, '_>, value: Value<'a>) -> Out<'a> {
+        if value.is_document() {
+            let fields = self.exclude(cx, value)?;
+            return cx.object(fields);
+        }
+        if value.is_array() {
+            return in_array(cx, value, |cx, item| self.exclude_in(cx, item));
+        }
+        Ok(value)
+    }
+
+    /// Computes this level's fields into `fields`; a field that comes out missing is removed.
+    fn compute<'a>(&'a self, cx: &mut Cx<'a, '_>, fields: &mut Pairs<'a>) -> Result<(), EvalError> {
+        for step in &self.order {
+            let (name, value) = match step {
+                Step::Compute(name, node) => (cx.name(*name), node.eval(cx)?),
+                Step::Child(at) => {
+                    let (name, child) = &self.children[*at];
+                    let name = cx.name(*name);
+                    let old = fields.iter().find(|(n, _)| *n == name).map_or(Value::Missing, |(_, v)| *v);
+                    (name, child.compute_in(cx, old)?)
+                }
+            };
+            crate::expr::set_field(cx, fields, name, value)?;
+        }
+        Ok(())
+    }
+
+    fn compute_in<'a>(&'a self, cx: &mut Cx<'a, '_>, old: Value<'a>) -> Out<'a> {
+        if old.is_array() {
+            return in_array(cx, old, |cx, item| self.compute_in(cx, item));
+        }
+        if !self.computes {
+            return Ok(old);
+        }
+        let mut fields = if old.is_document() { cx.fields(old)? } else { Vec::new() };
+        self.compute(cx, &mut fields)?;
+        cx.object(fields)
+    }
+}
+
+/// All fields; those that the projection goes into, or that views know, keep their views.
+fn fields_with_views<'a>(cx: &mut Cx<'a, '_>, document: Value<'a>) -> Result<Pairs<'a>, EvalError> {
+    let mut fields = cx.fields(document)?;
+    if matches!(document, Value::RawDocument(..)) {
+        for (name, value) in &mut fields {
+            if value.is_document() || value.is_array() {
+                *value = cx.viewed(document, name, *value)?;
+            }
+        }
+    }
+    Ok(fields)
+}
+
+fn in_array<'a>(cx: &mut Cx<'a, '_>, array: Value<'a>, mut f: impl FnMut(&mut Cx<'a, '_>, Value<'a>) -> Out<'a>) -> Out<'a> {
+    let (mut items, mut kept) = (cx.items(array), Vec::new());
+    while let Some(item) = cx.next(&mut items)? {
+        let item = f(cx, item)?;
+        if !item.is_missing() {
+            kept.push(item);
+        }
+    }
+    cx.array(kept)
+}

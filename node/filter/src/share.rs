@@ -1,0 +1,180 @@
+//! Many programs over one alert: located fields are shared by all, and programs that are written alike are evaluated once.
+//!
+//! Programs are alike when their canonical texts are. The place for more sharing (leading `$match` clauses and sub-expressions of
+//! *different* programs) is the list of distinct programs here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bson::{RawDocument, RawDocumentBuf};
+use bumpalo::Bump;
+
+use crate::eval::{Budget, Cx, EvalError, Fault, Frame};
+use crate::program::Program;
+use crate::raw;
+use crate::reads::{Access, Reads};
+use crate::stage;
+use crate::view::{Shapes, Views};
+
+/// Alerts larger than this are refused: positions are kept in 32 bits, and no survey's alert is near it.
+const MAX_DOCUMENT: usize = 64 << 20;
+/// An arena that had to grow beyond this is given back after the alert.
+const KEPT_ARENA: usize = 1 << 20;
+
+/// What a program makes of a document.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It passes, and this is what it passes on.
+    Passed(RawDocumentBuf),
+    /// It does not pass.
+    Rejected,
+    /// There is no answer.
+    Failed(EvalError),
+}
+
+/// A set of programs that are evaluated together.
+#[derive(Debug)]
+pub struct FilterSet {
+    distinct: Vec<Distinct>,
+    /// For each program its place among the distinct ones.
+    members: Vec<usize>,
+    shapes: Shapes,
+    reads: Reads,
+    budget: Budget,
+}
+
+#[derive(Debug)]
+struct Distinct {
+    program: Program,
+    table: Box<[u16]>,
+    members: Vec<usize>,
+}
+
+/// What evaluations reuse from alert to alert. One per thread, made by [`FilterSet::scratch`] for that set.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    arena: Bump,
+    views: Views,
+}
+
+impl FilterSet {
+    /// Compiles the set. Programs keep their index in `programs`.
+    pub fn new(programs: Vec<Program>) -> FilterSet {
+        FilterSet::with_budget(programs, Budget::default())
+    }
+
+    /// As [`FilterSet::new`], with another budget for each program and alert.
+    pub fn with_budget(programs: Vec<Program>, budget: Budget) -> FilterSet {
+        let (mut known, mut distinct, mut members) = (HashMap::new(), Vec::<Distinct>::new(), Vec::new());
+        let (mut shapes, mut reads) = (Shapes::new(), Reads::default());
+        for (index, program) in programs.into_iter().enumerate() {
+            let at = *known.entry(program.digest()).or_insert_with(|| {
+                program.parsed().access.want(&mut shapes, &program.parsed().names);
+                reads.merge(program.reads());
+                distinct.push(Distinct { program, table: Box::new([]), members: Vec::new() });
+                distinct.len() - 1
+            });
+            distinct[at].members.push(index);
+            members.push(at);
+        }
+        for entry in &mut distinct {
+            entry.table = Access::table(&shapes, &entry.program.parsed().names);
+        }
+        FilterSet { distinct, members, shapes, reads, budget }
+    }
+
+    /// How many programs the set has.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether the set has no programs.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// How many different programs the set has: what an alert costs.
+    pub fn distinct(&self) -> usize {
+        self.distinct.len()
+    }
+
+    /// What any of the programs reads.
+    pub fn reads(&self) -> &Reads {
+        &self.reads
+    }
+
+    /// The reusable state of an evaluating thread.
+    pub fn scratch(&self) -> Scratch {
+        Scratch::default()
+    }
+
+    /// Evaluates all programs on one document. `now_ms` is the alert's time, milliseconds since 1970. `each` is called once for every
+    /// program, by its index; programs that are alike follow each other.
+    pub fn evaluate(&self, document: &RawDocument, now_ms: i64, scratch: &mut Scratch, each: impl FnMut(usize, &Outcome)) {
+        self.evaluate_where(document, (now_ms, scratch), |_| true, each);
+    }
+
+    /// As [`FilterSet::evaluate`], for the programs that are enabled: the others cost nothing and are not called back.
+    pub fn evaluate_where(
+        &self,
+        document: &RawDocument,
+        (now_ms, scratch): (i64, &mut Scratch),
+        enabled: impl Fn(usize) -> bool,
+        mut each: impl FnMut(usize, &Outcome),
+    ) {
+        let bytes = document.as_bytes();
+        if bytes.len() > MAX_DOCUMENT || !raw::is_framed(bytes) {
+            let message = format!("the document of {} bytes is not valid BSON of at most {MAX_DOCUMENT} bytes", bytes.len());
+            let outcome = Outcome::Failed(EvalError::Document(Arc::new(Fault { place: "alert".to_owned(), message })));
+            (0..self.members.len()).filter(|index| enabled(*index)).for_each(|index| each(index, &outcome));
+            return;
+        }
+        scratch.views.begin(&self.shapes, bytes);
+        for entry in &self.distinct {
+            let mut wanted = entry.members.iter().filter(|index| enabled(**index)).peekable();
+            if wanted.peek().is_none() {
+                continue;
+            }
+            let outcome = self.one(entry, bytes, now_ms, scratch);
+            wanted.for_each(|index| each(*index, &outcome));
+        }
+    }
+
+    fn one(&self, entry: &Distinct, bytes: &[u8], now_ms: i64, scratch: &mut Scratch) -> Outcome {
+        let parsed = entry.program.parsed();
+        let frame = Frame {
+            names: &parsed.names,
+            places: &parsed.places,
+            shapes: &self.shapes,
+            table: &entry.table,
+            variables: parsed.variables,
+        };
+        let outcome = {
+            let mut cx = Cx::new(&scratch.arena, &mut scratch.views, frame, bytes, (now_ms, self.budget));
+            match stage::run(&mut cx, &parsed.stages) {
+                Ok(None) => Outcome::Rejected,
+                Ok(Some(document)) => match cx.write(document) {
+                    Ok(bytes) => passed(bytes),
+                    Err(error) => Outcome::Failed(error),
+                },
+                Err(error) => Outcome::Failed(error),
+            }
+        };
+        if scratch.arena.allocated_bytes() > KEPT_ARENA {
+            scratch.arena = Bump::new();
+        } else {
+            scratch.arena.reset();
+        }
+        outcome
+    }
+}
+
+fn passed(bytes: Vec<u8>) -> Outcome {
+    match RawDocumentBuf::from_bytes(bytes) {
+        Ok(document) => Outcome::Passed(document),
+        Err(error) => {
+            let message = format!("the resulting document is not valid BSON: {error}");
+            Outcome::Failed(EvalError::Document(Arc::new(Fault { place: "result".to_owned(), message })))
+        }
+    }
+}

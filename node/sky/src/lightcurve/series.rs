@@ -1,0 +1,194 @@
+//! A series of light-curve points as it lies in memory and in the embedded store: a fixed head with what the pipeline itself needs,
+//! then the point's BSON document.
+//!
+//! A sorted series is ordered by (jd, band) with one point each. Nothing here decides which of two points stays ([`super::merge`]).
+
+use crate::document::{Writer, tag};
+
+/// A band's name, four ASCII characters at the most; the empty name is "not known".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Band([u8; 4]);
+
+impl Band {
+    /// The band of that name, if a name can be that.
+    pub fn new(name: &str) -> Option<Self> {
+        let bytes = name.as_bytes();
+        if bytes.len() > 4 || !bytes.iter().all(u8::is_ascii_graphic) {
+            return None;
+        }
+        let mut band = [0; 4];
+        band[..bytes.len()].copy_from_slice(bytes);
+        Some(Self(band))
+    }
+
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        let length = self.0.iter().position(|b| *b == 0).unwrap_or(4);
+        std::str::from_utf8(&self.0[..length]).expect("a band is made of ASCII only")
+    }
+}
+
+impl std::fmt::Display for Band {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the pipeline needs of a point without reading its document. Missing numbers are NaN.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PointHead {
+    /// Julian date, UTC.
+    pub jd: f64,
+    /// Difference flux, nJy, negative below the template.
+    pub flux: f64,
+    /// Its error, nJy.
+    pub flux_error: f64,
+    /// Right ascension, degrees.
+    pub ra: f64,
+    /// Declination, degrees.
+    pub dec: f64,
+    /// Julian date of the alert that brought the point: of two versions the later stays.
+    pub stamp: f64,
+    /// Its band.
+    pub band: Band,
+    /// Access programme; 0 where the survey has none.
+    pub program: u8,
+}
+
+/// Bytes of an encoded head, the length of the document included.
+const HEAD: usize = 6 * 8 + 4 + 4 + 4;
+
+impl PointHead {
+    fn write(&self, length: usize, out: &mut Vec<u8>) {
+        for value in [self.jd, self.flux, self.flux_error, self.ra, self.dec, self.stamp] {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        out.extend_from_slice(&self.band.0);
+        out.extend_from_slice(&[self.program, 0, 0, 0]);
+        out.extend_from_slice(&u32::try_from(length).expect("a point is far smaller than 4 GiB").to_le_bytes());
+    }
+
+    fn read(bytes: &[u8]) -> Option<(Self, usize)> {
+        let head = bytes.get(..HEAD)?;
+        let number = |i: usize| Some(f64::from_le_bytes(head[i * 8..i * 8 + 8].try_into().ok()?));
+        let band = Band(head[48..52].try_into().ok()?);
+        std::str::from_utf8(&band.0).ok()?;
+        let read = Self {
+            jd: number(0)?,
+            flux: number(1)?,
+            flux_error: number(2)?,
+            ra: number(3)?,
+            dec: number(4)?,
+            stamp: number(5)?,
+            band,
+            program: head[52],
+        };
+        Some((read, u32::from_le_bytes(head[56..60].try_into().ok()?) as usize))
+    }
+
+    /// The order of points in a series, and what makes two of them the same.
+    pub fn key(&self) -> (f64, Band) {
+        (self.jd, self.band)
+    }
+}
+
+/// Points one behind the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Series {
+    bytes: Vec<u8>,
+}
+
+impl Series {
+    /// A series from its bytes, whole points only.
+    ///
+    /// # Errors
+    /// None, when the bytes are not a series.
+    pub fn from_bytes(bytes: Vec<u8>) -> Option<Self> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let (_, length) = PointHead::read(&bytes[at..])?;
+            at = at.checked_add(HEAD + length)?;
+        }
+        (at == bytes.len()).then_some(Self { bytes })
+    }
+
+    /// The bytes, for a store.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether there is no point.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Adds a point behind the others.
+    pub fn push(&mut self, head: &PointHead, document: &[u8]) {
+        head.write(document.len(), &mut self.bytes);
+        self.bytes.extend_from_slice(document);
+    }
+
+    /// The points with their documents.
+    pub fn iter(&self) -> Points<'_> {
+        Points { rest: &self.bytes }
+    }
+
+    /// Forgets all points, keeping the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// The same points, brought by an alert of that time; a point without a programme gets the alert's.
+    pub fn stamped(&self, stamp: f64, program: u8) -> Self {
+        let mut stamped = Self { bytes: self.bytes.clone() };
+        let mut at = 0;
+        while let Some((head, length)) = stamped.bytes.get(at..).and_then(PointHead::read) {
+            stamped.bytes[at + 40..at + 48].copy_from_slice(&stamp.to_le_bytes());
+            stamped.bytes[at + 52] = if head.program == 0 { program } else { head.program };
+            at += HEAD + length;
+        }
+        stamped
+    }
+
+    pub(super) fn push_encoded(&mut self, point: &[u8]) {
+        self.bytes.extend_from_slice(point);
+    }
+
+    /// Writes the documents of the points that `keep` admits as a BSON array under `key`.
+    pub fn write_array(&self, key: &str, keep: impl Fn(&PointHead) -> bool, writer: &mut Writer<'_>) {
+        let array = writer.open_array(key);
+        for (index, point) in self.iter().filter(|point| keep(&point.head)).enumerate() {
+            writer.index(tag::DOCUMENT, index);
+            writer.buffer().extend_from_slice(point.document);
+        }
+        writer.close(array);
+    }
+}
+
+/// One point of a series.
+#[derive(Debug, Clone, Copy)]
+pub struct Point<'a> {
+    /// Its numbers.
+    pub head: PointHead,
+    /// Its BSON document.
+    pub document: &'a [u8],
+    /// Head and document as they are stored.
+    pub(super) encoded: &'a [u8],
+}
+
+/// Iterates over a series.
+#[derive(Debug, Clone)]
+pub struct Points<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Points<'a> {
+    type Item = Point<'a>;
+
+    fn next(&mut self) -> Option<Point<'a>> {
+        let (head, length) = PointHead::read(self.rest)?;
+        let (encoded, rest) = self.rest.split_at_checked(HEAD + length)?;
+        self.rest = rest;
+        Some(Point { head, document: &encoded[HEAD..], encoded })
+    }
+}

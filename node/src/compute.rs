@@ -1,0 +1,88 @@
+//! The compute threads: everything that burns CPU runs here, never on the I/O runtime.
+//!
+//! A job is a closure; who waits for it is an async task. A node never runs more of these threads than it was given.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tokio::sync::oneshot;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+impl From<&str> for Panicked {
+    fn from(what: &str) -> Self {
+        Self(what.to_owned())
+    }
+}
+
+impl From<tokio::task::JoinError> for Panicked {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// A fixed set of threads that run closures, first come, first served.
+#[derive(Debug, Clone)]
+pub struct Compute {
+    jobs: crossbeam_channel::Sender<Job>,
+    threads: usize,
+}
+
+/// A job panicked: a defect of the program, not of what it was working on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a compute thread panicked: {0} (this is a defect of boom: please report it with the input)")]
+pub struct Panicked(String);
+
+impl Compute {
+    /// Starts `threads` threads; they end when the last handle is dropped.
+    ///
+    /// # Errors
+    /// The operating system refuses a thread.
+    pub fn start(threads: usize) -> std::io::Result<Self> {
+        let (jobs, queue) = crossbeam_channel::unbounded::<Job>();
+        for number in 0..threads.max(1) {
+            let queue = queue.clone();
+            std::thread::Builder::new().name(format!("compute-{number}")).spawn(move || {
+                for job in queue {
+                    job();
+                }
+            })?;
+        }
+        Ok(Self { jobs, threads: threads.max(1) })
+    }
+
+    /// How many threads there are.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Runs `work` on a compute thread and waits for it without blocking the caller's thread.
+    ///
+    /// # Errors
+    /// `work` panicked.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
+        let (done, result) = oneshot::channel();
+        let job: Job = Box::new(move || {
+            let outcome = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                Panicked(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default())
+            });
+            // Whoever waited may have been cancelled.
+            let _ = done.send(outcome);
+        });
+        self.jobs.send(job).map_err(|_| Panicked("all compute threads have ended".to_owned()))?;
+        result.await.map_err(|_| Panicked("the job was lost".to_owned()))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_one_jobs_error_and_the_thread_goes_on() {
+        let compute = Compute::start(1).unwrap();
+        let panicked = compute.run(|| -> u8 { panic!("on purpose") }).await;
+        assert_eq!(panicked, Err(Panicked("on purpose".to_owned())));
+        assert_eq!(compute.run(|| 7).await, Ok(7));
+    }
+}

@@ -1,0 +1,224 @@
+//! `boom-node`: arguments, logs, signals, exit codes. What is run is in the library.
+#![forbid(unsafe_code)]
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use boom_node::config::Config;
+use boom_node::source::simulator::{SimulatedSurvey, Simulator, SimulatorConfig, write_archive};
+use boom_node::standalone::{self, Ended, Options, UsageError};
+use boom_sky::survey::Survey;
+use clap::{Args, Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+/// A node of BOOM, the astronomical alert broker.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run alerts through all stages in one process, with no server; without --input a simulated night.
+    Standalone(Standalone),
+    /// Write a simulated night of alert packets.
+    Simulate(Simulate),
+    /// Print the commented default configuration.
+    Config,
+}
+
+#[derive(Debug, Args)]
+struct Standalone {
+    /// Avro file, directory, .tar or .tar.gz archive, or - for standard input; may be repeated.
+    #[arg(long)]
+    input: Vec<PathBuf>,
+    /// Take every packet as this survey's: ZTF, LSST, DECam or WINTER.
+    #[arg(long, value_parser = survey)]
+    survey: Option<&'static Survey>,
+    /// Writer schemas of Confluent-framed packets: a folder a version (9.0, 10.0, …) with its .avsc files.
+    #[arg(long)]
+    schemas: Option<PathBuf>,
+    /// Directory of filters, a .json file each; without it the built-in ones.
+    #[arg(long)]
+    filters: Option<PathBuf>,
+    /// Directory of catalogs made by `boomctl catalog import`.
+    #[arg(long)]
+    catalogs: Option<PathBuf>,
+    /// Directory in which model files (and manifests of more models) are looked for; may be repeated.
+    #[arg(long)]
+    models: Vec<PathBuf>,
+    /// Directory of the results; the same command with the same directory goes on where it was.
+    #[arg(long, default_value = "boom-out")]
+    out: PathBuf,
+    /// Compute threads; one for each core when not given.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
+    /// Configuration file; `boom-node config` prints one with every default.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Simulate {
+    /// ztf or lsst.
+    #[arg(long, value_parser = ["ztf", "lsst"], default_value = "ztf")]
+    survey: String,
+    /// How many alerts.
+    #[arg(long)]
+    alerts: u64,
+    /// Over how many nights.
+    #[arg(long, default_value_t = 1)]
+    nights: u32,
+    /// The same seed gives the same bytes.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Alerts a second, at the most; without it as fast as can be.
+    #[arg(long)]
+    rate: Option<f64>,
+    /// FILE.tar.gz, or a directory.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+fn survey(name: &str) -> Result<&'static Survey, String> {
+    Survey::by_name(name).ok_or_else(|| "it is no survey: ZTF, LSST, DECam and WINTER are".to_owned())
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(problem) = start_logging() {
+        return failed(&UsageError(problem).into());
+    }
+    let outcome = match cli.command {
+        Command::Standalone(arguments) => run_standalone(arguments),
+        Command::Simulate(arguments) => simulate(&arguments),
+        Command::Config => print(boom_node::config::DEFAULT).map(|()| ExitCode::SUCCESS),
+    };
+    outcome.unwrap_or_else(|error| failed(&error))
+}
+
+/// 2 for bad usage, 1 when it could not go on.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "boom-node: {error:#}");
+    ExitCode::from(if error.downcast_ref::<UsageError>().is_some() { 2 } else { 1 })
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).context("writing to standard output")
+}
+
+fn start_logging() -> Result<(), String> {
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info,ort=error,fjall=warn,lsm_tree=warn".to_owned());
+    let filter = EnvFilter::try_new(&filter).map_err(|error| format!("RUST_LOG={filter}: {error}"))?;
+    let events = std::env::var("BOOM_SPAN_EVENTS").unwrap_or_default();
+    let mut spans = FmtSpan::NONE;
+    for event in events.split(',').map(str::trim).filter(|event| !event.is_empty()) {
+        spans |= match event {
+            "new" => FmtSpan::NEW,
+            "enter" => FmtSpan::ENTER,
+            "exit" => FmtSpan::EXIT,
+            "close" => FmtSpan::CLOSE,
+            "active" => FmtSpan::ACTIVE,
+            "full" => FmtSpan::FULL,
+            "none" => FmtSpan::NONE,
+            other => {
+                return Err(format!(
+                    "BOOM_SPAN_EVENTS has `{other}`: new, enter, exit, close, active, full and none are possible"
+                ));
+            }
+        };
+    }
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_span_events(spans)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal)
+        .with_target(false)
+        .init();
+    Ok(())
+}
+
+fn run_standalone(arguments: Standalone) -> anyhow::Result<ExitCode> {
+    let text = arguments.config.as_ref().map(|path| {
+        std::fs::read_to_string(path)
+            .map_err(|error| UsageError(format!("the configuration {} can not be read: {error}", path.display())))
+    });
+    let text = text.transpose()?;
+    let file = arguments.config.as_deref().zip(text.as_deref());
+    let config = Config::load(file, std::env::vars()).map_err(|problems| UsageError(problems.to_string()))?;
+    let options = Options {
+        input: arguments.input,
+        survey: arguments.survey,
+        schemas: arguments.schemas,
+        filters: arguments.filters,
+        catalogs: arguments.catalogs,
+        models: arguments.models,
+        out: arguments.out,
+        workers: arguments.workers.map(usize::from),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let stop = CancellationToken::new();
+    let ended = runtime.block_on(async {
+        tokio::spawn(cancel_on_signal(stop.clone()));
+        standalone::run(options, config, stop).await
+    })?;
+    finish(&ended)
+}
+
+/// The first signal drains; a second one ends the process at once.
+async fn cancel_on_signal(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+    tracing::info!("stopping: what is under way is finished and committed; once more to stop at once");
+    stop.cancel();
+    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+    std::process::exit(1);
+}
+
+fn finish(ended: &Ended) -> anyhow::Result<ExitCode> {
+    print(&ended.report)?;
+    if ended.stopped {
+        let done: Vec<String> =
+            ended.books.partitions.iter().map(|book| format!("{} of {}", book.consumed, book.source)).collect();
+        let _ = writeln!(
+            std::io::stderr(),
+            "boom-node: stopped after {} alerts ({}); the same command goes on from there",
+            ended.books.consumed(),
+            done.join(", ")
+        );
+        return Ok(ExitCode::from(1));
+    }
+    Ok(ExitCode::from(if ended.books.dead_lettered() > 0 { 3 } else { 0 }))
+}
+
+fn simulate(arguments: &Simulate) -> anyhow::Result<ExitCode> {
+    let survey = if arguments.survey == "lsst" { SimulatedSurvey::Lsst } else { SimulatedSurvey::Ztf };
+    let config = SimulatorConfig { survey, alerts: arguments.alerts, nights: arguments.nights, seed: arguments.seed };
+    if let Some(rate) = arguments.rate.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
+        return Err(UsageError(format!("--rate {rate}: a number of alerts a second above 0 is wanted")).into());
+    }
+    let started = std::time::Instant::now();
+    let written = write_archive(Simulator::new(config), &arguments.out)
+        .with_context(|| format!("writing {}", arguments.out.display()))?;
+    let seconds = started.elapsed().as_secs_f64();
+    let _ = writeln!(
+        std::io::stderr(),
+        "{} packets, {:.1} MB in {seconds:.1} s ({:.0} packets/s): {}",
+        written.packets,
+        written.bytes as f64 / 1e6,
+        written.packets as f64 / seconds,
+        arguments.out.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}

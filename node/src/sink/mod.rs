@@ -1,0 +1,41 @@
+//! Where results go: the port, and its adapters.
+//!
+//! A sink takes results, dead letters, progress and the books in one commit: after a crash all of it is there, or none.
+
+pub mod files;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use boom_store::documents::Sequence;
+
+use crate::books::Books;
+use crate::stage::DeadLetter;
+use crate::stage::record::ResultRecord;
+
+/// How far each input has been decided: the offset of its next packet.
+pub type Progress = BTreeMap<String, u64>;
+
+/// What is committed together.
+#[derive(Debug, Clone, Default)]
+pub struct Emission {
+    /// The last batch that it covers; all before it are covered too.
+    pub last: Sequence,
+    /// What passed.
+    pub results: Vec<ResultRecord>,
+    /// What gave no alert.
+    pub dead_letters: Vec<DeadLetter>,
+    /// How far the inputs are decided with this.
+    pub progress: Progress,
+    /// The books with this.
+    pub books: Books,
+}
+
+/// The port.
+pub trait Sink: Send + 'static {
+    /// What goes wrong.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Makes everything in `emission` durable, or nothing of it.
+    fn commit(&mut self, emission: Emission) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}

@@ -1,0 +1,260 @@
+//! Filter: every scientist's filter on every alert that it may see, over one view of the alert, and the results of what passes.
+//!
+//! A filter sees an alert only if its permissions include the alert's programme, and of the light curve only the points that they include.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use boom_filter::{FilterSet, Outcome, Program, Scratch};
+use boom_sky::document::{EMPTY, Writer, elements};
+use boom_sky::lightcurve::{PointHead, Series};
+use boom_sky::survey::{SURVEYS, Survey};
+use boom_sky::units::Jd;
+use boom_store::documents::Ingested;
+use bson::RawDocument;
+
+use super::Received;
+use super::enrich::Enriched;
+use super::record::{Passed, PhotometryPoint, ResultRecord, SurveyMatch};
+use crate::books::Verdict;
+
+/// Joined series go back so many days before the alert.
+const JOINED_DAYS: f64 = 365.0;
+
+/// One filter of a run.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The survey whose alerts it is asked about; every one where there is none.
+    pub survey: Option<&'static Survey>,
+    /// Access programmes that it may see, by survey.
+    pub permissions: BTreeMap<String, Vec<u8>>,
+    /// What it says.
+    pub program: Program,
+}
+
+impl Filter {
+    /// Its version: the hash of its content.
+    pub fn version(&self) -> &str {
+        self.program.version()
+    }
+
+    /// The programmes of a survey that it may see; all where the survey has none.
+    fn programs(&self, survey: &Survey) -> Option<Vec<u8>> {
+        survey.access?;
+        let mut programs = self.permissions.get(survey.name).cloned().unwrap_or_default();
+        programs.sort_unstable();
+        programs.dedup();
+        Some(programs)
+    }
+}
+
+/// The filters of a run, compiled together.
+#[derive(Debug)]
+pub struct Filters {
+    filters: Vec<Filter>,
+    groups: Vec<Group>,
+}
+
+/// Filters of one survey that may see the same.
+#[derive(Debug)]
+struct Group {
+    survey: &'static Survey,
+    programs: Option<Vec<u8>>,
+    /// Programmes of the other surveys, whose joined series are seen.
+    others: BTreeMap<String, Vec<u8>>,
+    members: Vec<usize>,
+    set: FilterSet,
+}
+
+/// What the filters said of one alert.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// What each filter that was asked said.
+    pub verdicts: Vec<(usize, Verdict)>,
+    /// What passes: one record for each set of filters that may see the same.
+    pub results: Vec<ResultRecord>,
+    /// The errors of filters that failed.
+    pub failures: Vec<(usize, String)>,
+}
+
+/// What one thread keeps while it judges, and how long each filter took.
+#[derive(Debug)]
+pub struct Judging {
+    scratches: Vec<Scratch>,
+    view: Vec<u8>,
+    /// Time spent in each filter.
+    pub spent: Vec<Duration>,
+}
+
+impl Filters {
+    /// Compiles filters together.
+    pub fn new(filters: Vec<Filter>) -> Self {
+        let mut groups: Vec<Group> = Vec::new();
+        for survey in SURVEYS {
+            let asked = |filter: &Filter| filter.survey.is_none_or(|only| only.name == survey.name);
+            let mut sets: BTreeMap<(Option<Vec<u8>>, BTreeMap<String, Vec<u8>>), Vec<usize>> = BTreeMap::new();
+            for (index, filter) in filters.iter().enumerate().filter(|(_, filter)| asked(filter)) {
+                sets.entry((filter.programs(survey), filter.permissions.clone())).or_default().push(index);
+            }
+            for ((programs, others), members) in sets {
+                let set = FilterSet::new(members.iter().map(|index| filters[*index].program.clone()).collect());
+                groups.push(Group { survey, programs, others, members, set });
+            }
+        }
+        Self { filters, groups }
+    }
+
+    /// The filters, in the order of the verdicts' numbers.
+    pub fn list(&self) -> &[Filter] {
+        &self.filters
+    }
+
+    /// What one thread needs.
+    pub fn judging(&self) -> Judging {
+        Judging {
+            scratches: self.groups.iter().map(|group| group.set.scratch()).collect(),
+            view: Vec::new(),
+            spent: vec![Duration::ZERO; self.filters.len()],
+        }
+    }
+
+    /// Asks every filter that may see the alert; `now` (JD) is when a result says that it passed.
+    pub fn judge(
+        &self,
+        received: &Received,
+        ingested: &Ingested,
+        enriched: &Enriched,
+        now: f64,
+        judging: &mut Judging,
+    ) -> Judged {
+        let alert = &received.alert;
+        let mut judged = Judged::default();
+        for (number, group) in self.groups.iter().enumerate() {
+            let seen = group.programs.as_ref().is_none_or(|programs| programs.contains(&alert.head.program));
+            if group.survey.name != alert.survey.name || !seen {
+                continue;
+            }
+            let mut mark = Instant::now();
+            group.write_view(received, ingested, enriched, &mut judging.view);
+            let view = RawDocument::from_bytes(&judging.view).expect("the view's own writer ends what it begins");
+            let mut passed = Vec::new();
+            let (scratch, spent) = (&mut judging.scratches[number], &mut judging.spent);
+            group.set.evaluate(view, Jd(alert.head.jd).unix_millis(), scratch, |member, outcome| {
+                let index = group.members[member];
+                let filter = &self.filters[index];
+                let verdict = match outcome {
+                    Outcome::Passed(document) => {
+                        passed.push(Passed::new(filter, document, now));
+                        Verdict::Passed
+                    }
+                    Outcome::Rejected => Verdict::Rejected,
+                    Outcome::Failed(error) => {
+                        judged.failures.push((index, error.to_string()));
+                        Verdict::Failed
+                    }
+                };
+                judged.verdicts.push((index, verdict));
+                let end = Instant::now();
+                spent[index] += end - mark;
+                mark = end;
+            });
+            if !passed.is_empty() {
+                judged.results.push(group.record(received, ingested, enriched, passed));
+            }
+        }
+        judged
+    }
+}
+
+impl Group {
+    fn may_see(&self, survey: &Survey, program: u8) -> bool {
+        if survey.access.is_none() {
+            return true;
+        }
+        if survey.name == self.survey.name {
+            return self.programs.as_ref().is_none_or(|programs| programs.contains(&program));
+        }
+        self.others.get(survey.name).is_some_and(|programs| programs.contains(&program))
+    }
+
+    /// Which points of a joined series the filters see.
+    fn keeps(&self, survey: &Survey, jd: f64, point: &PointHead) -> bool {
+        point.jd <= jd && point.jd > jd - JOINED_DAYS && self.may_see(survey, point.program)
+    }
+
+    /// The document that filters run over: the alert's own, with what they read of its object joined.
+    fn write_view(&self, received: &Received, ingested: &Ingested, enriched: &Enriched, out: &mut Vec<u8>) {
+        let (survey, jd) = (received.alert.survey, received.alert.head.jd);
+        let reads = self.set.reads();
+        out.clear();
+        let mut writer = Writer::new(out);
+        let root = writer.open_root();
+        writer.buffer().extend_from_slice(elements(&enriched.document));
+        for (name, series) in survey.series.iter().zip(&ingested.object.series) {
+            if reads.reads(name) {
+                series.write_array(name, |point| self.keeps(survey, jd, point), &mut writer);
+            }
+        }
+        writer.document("cross_matches", &enriched.matches.document);
+        let aliases = if ingested.aliases.0.is_empty() { EMPTY.to_vec() } else { ingested.aliases.document() };
+        writer.document("aliases", &aliases);
+        for other in SURVEYS.iter().filter(|other| other.name != survey.name && reads.reads(other.name)) {
+            let joined = writer.open_document(other.name);
+            for (index, name) in other.series.iter().enumerate() {
+                let empty = Series::default();
+                let object = ingested.alias_objects.iter().find(|object| object.survey.name == other.name);
+                let series = object.and_then(|object| object.state.series.get(index)).unwrap_or(&empty);
+                series.write_array(name, |point| self.keeps(other, jd, point), &mut writer);
+            }
+            writer.close(joined);
+        }
+        writer.close(root);
+    }
+
+    fn record(&self, received: &Received, ingested: &Ingested, enriched: &Enriched, passed: Vec<Passed>) -> ResultRecord {
+        let alert = &received.alert;
+        let jd = alert.head.jd;
+        let mut photometry = Vec::new();
+        let mut add = |survey: &'static Survey, all: &[Series]| {
+            for (origin, series) in survey.series.iter().zip(all) {
+                let points = series.iter().map(|point| point.head);
+                photometry.extend(points.filter(|head| self.keeps(survey, jd, head)).map(|head| PhotometryPoint {
+                    survey: survey.name,
+                    origin,
+                    head,
+                    has_programs: survey.access.is_some(),
+                }));
+            }
+        };
+        add(alert.survey, &ingested.object.series);
+        for other in &ingested.alias_objects {
+            add(other.survey, &other.state.series);
+        }
+        let matches = ingested.alias_objects.iter().map(|other| SurveyMatch {
+            survey: other.survey.name,
+            object_id: other.object_id.clone(),
+            ra: other.state.ra,
+            dec: other.state.dec,
+        });
+        ResultRecord {
+            candid: alert.candid,
+            object_id: alert.object_id.clone(),
+            survey: alert.survey.name,
+            head: alert.head,
+            passed,
+            scores: enriched.scores.clone(),
+            properties: properties(&enriched.document),
+            photometry,
+            survey_matches: matches.collect(),
+            cutouts: alert.cutouts.clone(),
+        }
+    }
+}
+
+fn properties(document: &[u8]) -> bson::Document {
+    let properties = RawDocument::from_bytes(document).ok().and_then(|document| document.get_document("properties").ok());
+    properties.and_then(|properties| bson::Document::try_from(properties).ok()).unwrap_or_default()
+}

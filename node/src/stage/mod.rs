@@ -1,0 +1,41 @@
+//! The stages that every alert goes through, the same in standalone and in a cluster: ingest, enrich, filter, emit.
+//!
+//! Each is a function of a batch and of what it was built with; none names a survey, opens a file or waits.
+
+pub mod enrich;
+pub mod features;
+pub mod filter;
+pub mod ingest;
+pub mod record;
+
+use std::sync::Arc;
+
+use boom_sky::alert::{Alert, Origin};
+
+/// An alert that was decoded.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// The alert.
+    pub alert: Alert,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// A packet, or a record in it, that gave no alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Where it came from.
+    pub origin: Origin,
+    /// What a person would call the packet.
+    pub name: String,
+    /// The survey, when it could be told.
+    pub survey: Option<&'static str>,
+    /// The stage that gave up.
+    pub stage: &'static str,
+    /// A short, bounded name of the reason.
+    pub reason: &'static str,
+    /// What, where, and what to do.
+    pub message: String,
+    /// The packet's bytes.
+    pub bytes: Arc<[u8]>,
+}

@@ -1,0 +1,44 @@
+//! Where documents are kept: the port, and its adapters.
+//!
+//! A batch is stored in the order of its sequence number, then completed, and counts only once a sink has committed past it.
+
+mod embedded;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use boom_store::documents::{Complete, Ingested, Sequence, StoreError};
+use boom_sky::survey::Survey;
+
+pub use embedded::Embedded;
+
+use crate::compute::Panicked;
+use crate::stage::Received;
+
+/// What went wrong with a store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store itself.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The code.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
+}
+
+/// The port.
+pub trait Store: Send + Sync + 'static {
+    /// Claims the candids of a batch and merges its light curves, in the batch's order. Called in the order of `sequence`.
+    fn ingest(
+        &self,
+        sequence: Sequence,
+        batch: Arc<Vec<Received>>,
+    ) -> impl Future<Output = Result<Vec<Ingested>, Error>> + Send;
+
+    /// Adds the documents that enrichment made of a stored batch, each with the survey that it is of.
+    fn complete(
+        &self,
+        sequence: Sequence,
+        documents: Vec<(&'static Survey, Complete)>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+}
