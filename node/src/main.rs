@@ -38,7 +38,7 @@ struct Standalone {
     /// Avro file, directory, .tar or .tar.gz archive, or - for standard input; may be repeated.
     #[arg(long)]
     input: Vec<PathBuf>,
-    /// Take every packet as this survey's: ZTF, LSST, DECam or WINTER.
+    /// Take packets whose schema names no survey as this one's: ZTF, LSST, DECam or WINTER.
     #[arg(long, value_parser = survey)]
     survey: Option<&'static Survey>,
     /// Writer schemas of Confluent-framed packets: a folder a version (9.0, 10.0, …) with its .avsc files.

@@ -13,6 +13,7 @@ use boom_store::documents::{Claim, Complete, Ingested, Sequence};
 use boom_sky::survey::Survey;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use crate::books::{Books, Fate, UNKNOWN_SURVEY, Verdict};
 use crate::compute::{Compute, Panicked};
@@ -121,7 +122,8 @@ impl<S: Store> Pipeline<S> {
             let turn = Turn { before, next };
             before = after;
             self.stats.in_flight.fetch_add(1, Ordering::Relaxed);
-            let task = tokio::spawn(Arc::clone(&self).batch(sequence, batch, turn, permit));
+            let span = tracing::debug_span!("batch", sequence, packets = batch.len());
+            let task = tokio::spawn(Arc::clone(&self).batch(sequence, batch, turn, permit).instrument(span));
             if batches.send(task).await.is_err() {
                 // The emitter failed; its error says why.
                 break;
@@ -224,7 +226,9 @@ impl<S: Store> Pipeline<S> {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Panicked> {
         let entered = Instant::now();
+        let span = tracing::debug_span!("stage", name = stage.name());
         let timed = move || {
+            let _entered = span.entered();
             let begun = Instant::now();
             (work(), begun.elapsed())
         };

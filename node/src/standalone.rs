@@ -42,7 +42,7 @@ use crate::{filters, schemas, summary};
 pub struct Options {
     /// Files, directories, archives; none: the simulator.
     pub input: Vec<PathBuf>,
-    /// Takes every packet as this survey's.
+    /// Takes packets whose schema names no survey as this one's.
     pub survey: Option<&'static Survey>,
     /// Writer schemas of Confluent ids.
     pub schemas: Option<PathBuf>,
@@ -186,8 +186,11 @@ fn source(options: &Options, config: &Config) -> anyhow::Result<Box<dyn Source>>
     if options.input.is_empty() {
         return Ok(Box::new(Simulated::new(simulator(config)?)));
     }
-    for input in options.input.iter().filter(|input| input.as_os_str() != "-") {
-        if !input.exists() {
+    for (index, input) in options.input.iter().enumerate() {
+        if options.input[..index].contains(input) {
+            return Err(usage(format!("the input {} is given twice", input.display())));
+        }
+        if input.as_os_str() != "-" && !input.exists() {
             return Err(usage(format!("the input {} is not there", input.display())));
         }
     }
@@ -236,6 +239,9 @@ fn simulated_catalogs(config: &SimulatorConfig, directory: &Path) -> anyhow::Res
 fn models(options: &Options, config: &Config) -> anyhow::Result<Vec<scorer::Model>> {
     let configured = (!config.models.onnxruntime.is_empty()).then(|| PathBuf::from(&config.models.onnxruntime));
     let backend = Backend::choose(configured.as_deref(), std::env::var_os("ORT_DYLIB_PATH"));
+    if options.input.is_empty() && options.models.is_empty() {
+        return Ok(vec![scorer::simulated_sky(&backend).map_err(usage)?]);
+    }
     let loaded = scorer::load(&options.models, &backend);
     if !loaded.problems.is_empty() {
         let all: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();

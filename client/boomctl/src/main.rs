@@ -1,2 +1,126 @@
-//! placeholder
-fn main() {}
+//! `boomctl`, the command line of the broker: what one looks at and tries out, without a running node.
+//!
+//! Here: the commands and how they end (0 done, 1 not found or failed, 2 bad usage). One file a noun; data goes to standard output,
+//! talk to standard error. Nothing here knows a stage or a running node.
+#![forbid(unsafe_code)]
+
+mod alert;
+mod catalog;
+mod chart;
+mod cutouts;
+mod filter;
+mod lightcurve;
+mod object;
+mod output;
+mod position;
+mod store;
+mod stretch;
+mod summary;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Look at alerts, objects and cutouts, try out filters, and make catalogs.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    propagate_version = true,
+    after_help = "Data goes to standard output, everything else to standard error.\n\
+                  Exit codes: 0 done, 1 not found or failed, 2 bad usage or an invalid filter.\n\
+                  NO_COLOR=1 leaves out the colours."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Import tables as catalogs to match alerts against, and list them.
+    #[command(subcommand)]
+    Catalog(catalog::CatalogCommand),
+    /// Show an alert: its document, or on a terminal a summary with the light curve of its object.
+    Alert(alert::AlertArgs),
+    /// Show an object: its document, or on a terminal a summary with its light curve.
+    Object(object::ObjectArgs),
+    /// Write the science, template and difference images of an alert as PNG files.
+    Cutouts(cutouts::CutoutsArgs),
+    /// Check filters, and try them on alerts or on any documents; nothing has to run.
+    #[command(subcommand)]
+    Filter(filter::FilterCommand),
+}
+
+/// What was asked can not be done as it was asked: exit code 2.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+impl Command {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Catalog(command) => command.run(),
+            Self::Alert(args) => args.run(),
+            Self::Object(args) => args.run(),
+            Self::Cutouts(args) => args.run(),
+            Self::Filter(command) => command.run(),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command.run() {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // There is nobody to tell when standard error is closed.
+            let _ = writeln!(io::stderr(), "boomctl: {}", chain(&error));
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// Who reads the output has seen enough (`boomctl … | head`).
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let is_pipe = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(is_pipe))
+}
+
+/// An error with its causes, each said once.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        clap::CommandFactory::command().debug_assert();
+        fn _is_parser<T: Parser>() {}
+        _is_parser::<Cli>();
+    }
+
+    #[test]
+    fn a_cause_that_an_error_already_says_is_not_said_again() {
+        let error = anyhow::anyhow!("disk full").context("writing a.png: disk full").context("cutouts");
+        assert_eq!(chain(&error), "cutouts: writing a.png: disk full");
+    }
+}

@@ -9,6 +9,7 @@ use crate::raw;
 use crate::value::{Elements, Fields, Value};
 
 /// The rank of a value's type in MongoDB's order.
+#[inline]
 pub(crate) fn rank(value: Value<'_>) -> u8 {
     match value {
         Value::MinKey => 0,
@@ -32,6 +33,7 @@ pub(crate) fn rank(value: Value<'_>) -> u8 {
 }
 
 /// NaN is below every number and equal to itself; -0 equals 0.
+#[inline]
 pub(crate) fn doubles(a: f64, b: f64) -> Ordering {
     a.partial_cmp(&b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
 }

@@ -109,6 +109,7 @@ impl<'a, 's> Cx<'a, 's> {
         Cx { arena, views, frame, root, document: Value::RawDocument(0, root), variables, now, place: 0, budget }
     }
 
+    #[inline]
     pub(crate) fn name(&self, name: Name) -> &'a str {
         &self.frame.names[name as usize]
     }
@@ -194,12 +195,14 @@ impl<'a, 's> Cx<'a, 's> {
         }
     }
 
+    #[inline]
     fn cell(&mut self, view: u32, slot: u16) -> Out<'a> {
         let found = self.views.cell(self.frame.shapes, self.root, view, slot);
         let cell = self.sound(found)?;
         self.read(cell.kind, cell.at, cell.end, cell.nested)
     }
 
+    #[inline]
     fn read(&self, kind: u8, at: u32, end: u32, nested: u32) -> Out<'a> {
         if kind == 0 {
             return Ok(Value::Missing);
@@ -257,6 +260,7 @@ impl<'a, 's> Cx<'a, 's> {
     }
 
     /// The elements of an array, with their views where the alert's series have them.
+    #[inline]
     pub(crate) fn items(&self, array: Value<'a>) -> Items<'a> {
         match array {
             Value::RawArray(series, _) if series != UNSEEN => {

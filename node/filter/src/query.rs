@@ -91,7 +91,7 @@ impl Query {
             }
             Query::Not(query) => Ok(!query.matches(cx, document)?),
             Query::Field(path, test) => test.at(cx, document, path),
-            Query::Expr(node) => Ok(node.eval(cx)?.is_true()),
+            Query::Expr(node) => node.is_true(cx),
         }
     }
 }

@@ -50,6 +50,7 @@ fn c_string(bytes: &[u8], at: usize) -> Result<usize, Malformed> {
 }
 
 /// The end of the value of this type that begins at `at`.
+#[inline]
 pub(crate) fn value_end(bytes: &[u8], kind: u8, at: usize) -> Result<usize, Malformed> {
     let end = match kind {
         DOUBLE | DATE | TIMESTAMP | INT64 => at + 8,
@@ -69,6 +70,7 @@ pub(crate) fn value_end(bytes: &[u8], kind: u8, at: usize) -> Result<usize, Malf
 }
 
 /// The element at `at`, or none at the document's end. `bytes` is the whole document, `at` begins at 4.
+#[inline]
 pub(crate) fn element(bytes: &[u8], at: usize) -> Result<Option<Element>, Malformed> {
     match bytes.get(at) {
         None => return Err(Malformed),
@@ -94,6 +96,7 @@ pub(crate) fn find(bytes: &[u8], name: &[u8]) -> Result<Option<Element>, Malform
 }
 
 /// Whether these bytes can be walked as a document: its length is its own and its last byte is nought.
+#[inline]
 pub(crate) fn is_framed(bytes: &[u8]) -> bool {
     bytes.len() >= 5 && length(bytes, 0) == Ok(bytes.len()) && bytes.last() == Some(&0)
 }

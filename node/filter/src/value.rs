@@ -42,6 +42,7 @@ pub(crate) const MAX_DEPTH: u8 = 150;
 
 impl<'a> Value<'a> {
     /// Reads the value of this type from its bytes.
+    #[inline]
     pub(crate) fn read(kind: u8, bytes: &'a [u8]) -> Result<Value<'a>, Malformed> {
         Ok(match kind {
             raw::DOUBLE => Value::Double(f64::from_le_bytes(word(bytes)?)),
@@ -66,18 +67,22 @@ impl<'a> Value<'a> {
     }
 
     /// Missing, null or undefined.
+    #[inline]
     pub(crate) fn is_nullish(self) -> bool {
         matches!(self, Value::Missing | Value::Null | Value::Undefined)
     }
 
+    #[inline]
     pub(crate) fn is_missing(self) -> bool {
         matches!(self, Value::Missing)
     }
 
+    #[inline]
     pub(crate) fn is_array(self) -> bool {
         matches!(self, Value::Array(..) | Value::RawArray(..))
     }
 
+    #[inline]
     pub(crate) fn is_document(self) -> bool {
         matches!(self, Value::Document(..) | Value::RawDocument(..))
     }
@@ -87,6 +92,7 @@ impl<'a> Value<'a> {
     }
 
     /// MongoDB's truth: false, null, undefined, missing and nought are false, all else (also "", [] and NaN) is true.
+    #[inline]
     pub(crate) fn is_true(self) -> bool {
         match self {
             Value::Missing | Value::Null | Value::Undefined => false,
@@ -100,6 +106,7 @@ impl<'a> Value<'a> {
     }
 
     /// How deep the computed part of the value nests.
+    #[inline]
     pub(crate) fn depth(self) -> u8 {
         match self {
             Value::Document(depth, _) | Value::Array(depth, _) => depth,

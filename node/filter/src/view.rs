@@ -133,6 +133,7 @@ impl Step {
     }
 
     /// Whether the bytes at `at`, whose first eight are `word`, begin with this header.
+    #[inline]
     fn matches(&self, word: u64, root: &[u8], at: usize) -> bool {
         if (word ^ self.first) & self.mask != 0 {
             return false;
@@ -146,6 +147,7 @@ impl Step {
 }
 
 /// Eight bytes; noughts where the document is shorter, which no header can match by chance (it ends in its only nought).
+#[inline]
 fn load(bytes: &[u8], at: usize) -> u64 {
     match bytes.get(at..at + 8).and_then(|b| <[u8; 8]>::try_from(b).ok()) {
         Some(word) => u64::from_le_bytes(word),
@@ -187,6 +189,7 @@ impl Views {
     }
 
     /// The kind of a view.
+    #[inline]
     pub(crate) fn kind(&self, view: u32) -> u16 {
         self.views[view as usize].kind
     }
@@ -288,10 +291,12 @@ impl Views {
     }
 
     /// The elements of a series, as a range of [`Views::member`].
+    #[inline]
     pub(crate) fn members(&self, series: u32) -> (u32, u32) {
         self.series[series as usize]
     }
 
+    #[inline]
     pub(crate) fn member(&self, at: u32) -> Member {
         self.members[at as usize]
     }

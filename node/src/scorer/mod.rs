@@ -216,7 +216,9 @@ pub fn open(manifests: Vec<Manifest>, directories: &[PathBuf], backend: &Backend
             loaded.models.iter().flat_map(|model| clashes(&model.manifest, &manifest)).next();
         let result = match twice {
             Some(clash) => Err(clash),
-            None => runtime.open(&manifest, &file),
+            None => fs::read(&file)
+                .map_err(|error: io::Error| error.to_string())
+                .and_then(|network| runtime.open(&manifest, network)),
         };
         match result {
             Ok((scorer, version)) => loaded.models.push(Model::new(manifest, version, scorer)),
@@ -226,6 +228,22 @@ pub fn open(manifests: Vec<Manifest>, directories: &[PathBuf], backend: &Backend
         }
     }
     loaded
+}
+
+/// The model of the simulated sky, which comes with the broker whole; it has seen no real stamp.
+///
+/// # Errors
+/// The runtime does not load.
+pub fn simulated_sky(backend: &Backend) -> Result<Model, ScorerError> {
+    const MANIFEST: &str = include_str!("../../../deploy/models/boom_rb.toml");
+    const NETWORK: &[u8] = include_bytes!("../../../deploy/models/boom_rb.onnx");
+    let place = "boom_rb.toml";
+    let broken = |reason| ScorerError::File { file: PathBuf::from("boom_rb.onnx"), manifest: place.to_owned(), reason };
+    let manifest = Manifest::parse(place, MANIFEST).map_err(|problems| {
+        broken(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    })?;
+    let (scorer, version) = Runtime::new(backend)?.open(&manifest, NETWORK.to_vec()).map_err(broken)?;
+    Ok(Model::new(manifest, version, scorer))
 }
 
 fn find(file: &str, directories: &[PathBuf]) -> Option<PathBuf> {
@@ -270,9 +288,8 @@ impl Runtime {
         })
     }
 
-    /// The scorer and the version of a manifest's file, or what is wrong with that file.
-    fn open(&self, manifest: &Manifest, file: &Path) -> Result<(Box<dyn Scorer>, String), String> {
-        let network = fs::read(file).map_err(|error: io::Error| error.to_string())?;
+    /// The scorer and the version of a manifest's network, or what is wrong with that network.
+    fn open(&self, manifest: &Manifest, network: Vec<u8>) -> Result<(Box<dyn Scorer>, String), String> {
         let sum = hex(&Sha256::digest(&network));
         if let Some(expected) = manifest.sha256.as_ref().filter(|expected| **expected != sum) {
             return Err(format!(

@@ -2,27 +2,37 @@
 //!
 //! Decimal128 is refused here with an error; everything else is as in MongoDB 6.
 
-use super::{Call, Form, Operator, row};
+use super::quick::Quick;
+use super::{Call, Form, Operator, row, shaped};
 use crate::eval::{Cx, Out};
 use crate::number::{self, Rounding, Sum, double, int, integral, narrow};
 use crate::value::Value;
 
 pub(super) static OPERATORS: &[Operator] = &[
-    row("$abs", 1, 1, abs),
-    Operator { name: "$add", form: Form::Commutative, apply: add },
+    row("$abs", 1, 1, abs).on_doubles(|cx, call| match call.args[0].quick(cx) {
+        Quick::Double(x) => Quick::Double(x.abs()),
+        _ => Quick::Other,
+    }),
+    shaped("$add", Form::Commutative, add),
     row("$ceil", 1, 1, |cx, call| whole(cx, call, f64::ceil)),
-    row("$divide", 2, 2, divide),
+    row("$divide", 2, 2, divide).on_doubles(|cx, call| match call.args[0].quick_pair(&call.args[1], cx) {
+        Some((a, b)) if b != 0.0 => Quick::Double(a / b),
+        _ => Quick::Other,
+    }),
     row("$exp", 1, 1, |cx, call| real(cx, call, |x| Ok(x.exp()))),
     row("$floor", 1, 1, |cx, call| whole(cx, call, f64::floor)),
     row("$ln", 1, 1, |cx, call| real(cx, call, |x| positive(x, x.ln()))),
     row("$log", 2, 2, log),
     row("$log10", 1, 1, |cx, call| real(cx, call, |x| positive(x, x.log10()))),
     row("$mod", 2, 2, modulo),
-    Operator { name: "$multiply", form: Form::Commutative, apply: multiply },
+    shaped("$multiply", Form::Commutative, multiply),
     row("$pow", 2, 2, pow),
     row("$round", 1, 2, |cx, call| round(cx, call, Rounding::HalfEven)),
     row("$sqrt", 1, 1, |cx, call| real(cx, call, root)),
-    row("$subtract", 2, 2, subtract),
+    row("$subtract", 2, 2, subtract).on_doubles(|cx, call| match call.args[0].quick_pair(&call.args[1], cx) {
+        Some((a, b)) => Quick::Double(a - b),
+        None => Quick::Other,
+    }),
     row("$trunc", 1, 2, |cx, call| round(cx, call, Rounding::TowardZero)),
     row("$sin", 1, 1, |cx, call| real(cx, call, |x| finite(x, x.sin()))),
     row("$cos", 1, 1, |cx, call| real(cx, call, |x| finite(x, x.cos()))),

@@ -4,7 +4,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Call, Form, MANY, Operator, row};
+use super::{Call, Form, MANY, Operator, deciding, row, shaped};
 use crate::eval::{Cx, EvalError, Name, Out};
 use crate::number::{double, int};
 use crate::value::Value;
@@ -12,18 +12,18 @@ use crate::value::Value;
 pub(super) static OPERATORS: &[Operator] = &[
     row("$arrayElemAt", 2, 2, element_at),
     row("$concatArrays", 0, MANY, concat),
-    Operator { name: "$filter", form: Form::Filter, apply: filter },
+    shaped("$filter", Form::Filter, filter),
     row("$first", 1, 1, |cx, call| end(cx, call, true)),
-    row("$in", 2, 2, contains),
-    row("$isArray", 1, 1, |cx, call| Ok(Value::Bool(call.arg(cx, 0)?.is_array()))),
+    deciding("$in", 2, 2, contains),
+    deciding("$isArray", 1, 1, |cx, call| Ok(call.arg(cx, 0)?.is_array())),
     row("$last", 1, 1, |cx, call| end(cx, call, false)),
-    Operator { name: "$map", form: Form::Map, apply: map },
+    shaped("$map", Form::Map, map),
     row("$range", 2, 3, range),
-    Operator { name: "$reduce", form: Form::Reduce, apply: reduce },
+    shaped("$reduce", Form::Reduce, reduce),
     row("$reverseArray", 1, 1, reverse),
     row("$size", 1, 1, size),
     row("$slice", 2, 3, slice),
-    Operator { name: "$sortArray", form: Form::SortArray, apply: sort },
+    shaped("$sortArray", Form::SortArray, sort),
 ];
 
 /// What `$sortArray` sorts by.
@@ -69,7 +69,7 @@ fn filter<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     let (mut items, mut all) = (cx.items(input), Vec::new());
     while let Some(item) = cx.next(&mut items)? {
         cx.variables[call.slot as usize] = item;
-        if call.arg(cx, 1)?.is_true() {
+        if call.args[1].is_true(cx)? {
             all.push(item);
             if all.len() >= limit {
                 break;
@@ -189,19 +189,19 @@ fn slice<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     cx.array(all[start as usize..end as usize].to_vec())
 }
 
-fn contains<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
+fn contains<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Result<bool, EvalError> {
     let (wanted, array) = (call.arg(cx, 0)?, call.arg(cx, 1)?);
     if !array.is_array() {
-        return call.no_array(cx, array);
+        call.no_array(cx, array)?;
     }
     cx.place = call.place;
     let mut items = cx.items(array);
     while let Some(item) = cx.next(&mut items)? {
         if cx.compare(wanted, item)?.is_eq() {
-            return Ok(Value::Bool(true));
+            return Ok(true);
         }
     }
-    Ok(Value::Bool(false))
+    Ok(false)
 }
 
 fn concat<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {

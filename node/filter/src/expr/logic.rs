@@ -4,46 +4,51 @@
 
 use std::cmp::Ordering;
 
-use super::{Call, Form, MANY, Operator, row};
-use crate::eval::{Cx, Out};
+use super::quick::Quick;
+use super::{Call, Form, MANY, Operator, deciding, row, shaped};
+use crate::eval::{Cx, EvalError, Out};
 use crate::value::Value;
 
 pub(super) static OPERATORS: &[Operator] = &[
-    row("$and", 0, MANY, |cx, call| decide(cx, call, false)),
-    row("$or", 0, MANY, |cx, call| decide(cx, call, true)),
-    row("$not", 1, 1, not),
-    row("$eq", 2, 2, |cx, call| ordered(cx, call, Ordering::is_eq)),
-    row("$ne", 2, 2, |cx, call| ordered(cx, call, Ordering::is_ne)),
-    row("$gt", 2, 2, |cx, call| ordered(cx, call, Ordering::is_gt)),
-    row("$gte", 2, 2, |cx, call| ordered(cx, call, Ordering::is_ge)),
-    row("$lt", 2, 2, |cx, call| ordered(cx, call, Ordering::is_lt)),
-    row("$lte", 2, 2, |cx, call| ordered(cx, call, Ordering::is_le)),
+    deciding("$and", 0, MANY, |cx, call| decide(cx, call, false)),
+    deciding("$or", 0, MANY, |cx, call| decide(cx, call, true)),
+    deciding("$not", 1, 1, not),
+    deciding("$eq", 2, 2, |cx, call| ordered(cx, call, Ordering::is_eq)),
+    deciding("$ne", 2, 2, |cx, call| ordered(cx, call, Ordering::is_ne)),
+    deciding("$gt", 2, 2, |cx, call| ordered(cx, call, Ordering::is_gt)),
+    deciding("$gte", 2, 2, |cx, call| ordered(cx, call, Ordering::is_ge)),
+    deciding("$lt", 2, 2, |cx, call| ordered(cx, call, Ordering::is_lt)),
+    deciding("$lte", 2, 2, |cx, call| ordered(cx, call, Ordering::is_le)),
     row("$cmp", 2, 2, cmp),
-    Operator { name: "$cond", form: Form::Cond, apply: cond },
+    shaped("$cond", Form::Cond, cond),
     row("$ifNull", 2, MANY, if_null),
-    Operator { name: "$switch", form: Form::Switch, apply: switch },
-    Operator { name: "$let", form: Form::Let, apply: bind },
-    Operator { name: "$literal", form: Form::Literal, apply: |cx, call| call.arg(cx, 0) },
+    shaped("$switch", Form::Switch, switch),
+    shaped("$let", Form::Let, bind),
+    shaped("$literal", Form::Literal, |cx, call| call.arg(cx, 0)),
 ];
 
 /// `$and` (until one is false) and `$or` (until one is true).
-fn decide<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, until: bool) -> Out<'a> {
+fn decide<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, until: bool) -> Result<bool, EvalError> {
     for arg in &call.args {
-        if arg.eval(cx)?.is_true() == until {
-            return Ok(Value::Bool(until));
+        if arg.is_true(cx)? == until {
+            return Ok(until);
         }
     }
-    Ok(Value::Bool(!until))
+    Ok(!until)
 }
 
-fn not<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
-    Ok(Value::Bool(!call.arg(cx, 0)?.is_true()))
+fn not<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Result<bool, EvalError> {
+    Ok(!call.args[0].is_true(cx)?)
 }
 
-fn ordered<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, holds: fn(Ordering) -> bool) -> Out<'a> {
-    let (a, b) = (call.arg(cx, 0)?, call.arg(cx, 1)?);
+fn ordered<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, holds: fn(Ordering) -> bool) -> Result<bool, EvalError> {
+    let [a, b] = &*call.args else { return Ok(false) };
+    if let (Quick::Double(a) | Quick::Int(a), Quick::Double(b) | Quick::Int(b)) = (a.quick(cx), b.quick(cx)) {
+        return Ok(holds(crate::compare::doubles(a, b)));
+    }
+    let (a, b) = (a.eval(cx)?, b.eval(cx)?);
     cx.place = call.place;
-    Ok(Value::Bool(holds(cx.compare(a, b)?)))
+    Ok(holds(cx.compare(a, b)?))
 }
 
 fn cmp<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
@@ -53,7 +58,7 @@ fn cmp<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
 }
 
 fn cond<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
-    if call.arg(cx, 0)?.is_true() { call.arg(cx, 1) } else { call.arg(cx, 2) }
+    if call.args[0].is_true(cx)? { call.arg(cx, 1) } else { call.arg(cx, 2) }
 }
 
 fn if_null<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
@@ -71,7 +76,7 @@ fn switch<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     let branches = call.args.chunks_exact(2);
     let default = branches.remainder().first();
     for branch in branches {
-        if branch[0].eval(cx)?.is_true() {
+        if branch[0].is_true(cx)? {
             return branch[1].eval(cx);
         }
     }

@@ -8,9 +8,10 @@ mod array;
 mod convert;
 mod logic;
 mod object;
+mod quick;
 mod set;
 
-use crate::eval::{Cx, Name, Out, Place};
+use crate::eval::{Cx, EvalError, Name, Out, Place};
 use crate::raw;
 use crate::value::{UNSEEN, Value};
 
@@ -69,12 +70,18 @@ pub(crate) struct Call {
 
 /// What an operator does.
 type Apply = for<'a> fn(&mut Cx<'a, '_>, &'a Call) -> Out<'a>;
+/// What an operator that gives a boolean does.
+type Decide = for<'a> fn(&mut Cx<'a, '_>, &'a Call) -> Result<bool, EvalError>;
 
 /// One row of the table of operators.
 pub(crate) struct Operator {
     pub(crate) name: &'static str,
     pub(crate) form: Form,
     pub(crate) apply: Apply,
+    /// The same as `apply`, for an operator that always gives a boolean.
+    pub(crate) decide: Option<Decide>,
+    /// The operator on doubles alone.
+    pub(crate) double: Option<quick::Double>,
 }
 
 impl std::fmt::Debug for Operator {
@@ -112,7 +119,29 @@ const MANY: usize = usize::MAX;
 
 /// A row whose arguments are a list.
 const fn row(name: &'static str, min: usize, max: usize, apply: Apply) -> Operator {
-    Operator { name, form: Form::Args(min, max), apply }
+    shaped(name, Form::Args(min, max), apply)
+}
+
+/// A row whose arguments have a form of their own.
+const fn shaped(name: &'static str, form: Form, apply: Apply) -> Operator {
+    Operator { name, form, apply, decide: None, double: None }
+}
+
+/// A row of an operator that always gives a boolean.
+const fn deciding(name: &'static str, min: usize, max: usize, decide: Decide) -> Operator {
+    let apply: Apply = |cx, call| match call.operator.decide {
+        Some(decide) => decide(cx, call).map(Value::Bool),
+        None => Ok(Value::Missing),
+    };
+    Operator { name, form: Form::Args(min, max), apply, decide: Some(decide), double: None }
+}
+
+impl Operator {
+    /// Adds what the operator does to doubles alone.
+    const fn on_doubles(mut self, double: quick::Double) -> Operator {
+        self.double = Some(double);
+        self
+    }
 }
 
 static FAMILIES: [&[Operator]; 7] = [
@@ -164,6 +193,19 @@ impl Node {
             Node::Remove => Ok(Value::Missing),
             Node::Now => Ok(Value::Date(cx.now)),
         }
+    }
+}
+
+impl Node {
+    /// Whether the expression is true: as [`Node::eval`], without making a value of every boolean.
+    pub(crate) fn is_true<'a>(&'a self, cx: &mut Cx<'a, '_>) -> Result<bool, EvalError> {
+        if let Node::Call(call) = self
+            && let Some(decide) = call.operator.decide
+        {
+            cx.charge(1)?;
+            return decide(cx, call);
+        }
+        Ok(self.eval(cx)?.is_true())
     }
 }
 

@@ -1,28 +1,50 @@
 //! Arrays as sets, and the quantifiers over an array.
 
-use super::{Call, Form, Operator, row};
-use crate::eval::{Cx, Out};
+use super::{Call, Form, Node, Operator, deciding, shaped};
+use crate::eval::{Cx, EvalError, Out};
 use crate::value::Value;
 
 pub(super) static OPERATORS: &[Operator] = &[
-    row("$allElementsTrue", 1, 1, |cx, call| quantify(cx, call, false)),
-    row("$anyElementTrue", 1, 1, |cx, call| quantify(cx, call, true)),
-    Operator { name: "$setUnion", form: Form::Commutative, apply: union },
+    deciding("$allElementsTrue", 1, 1, |cx, call| quantify(cx, call, false)),
+    deciding("$anyElementTrue", 1, 1, |cx, call| quantify(cx, call, true)),
+    shaped("$setUnion", Form::Commutative, union),
 ];
 
 /// `$anyElementTrue` (until one is true) and `$allElementsTrue` (until one is false).
-fn quantify<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, until: bool) -> Out<'a> {
+fn quantify<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, until: bool) -> Result<bool, EvalError> {
+    if let Node::Call(inner) = &call.args[0]
+        && inner.operator.form == Form::Map
+    {
+        return quantify_map(cx, call, inner, until);
+    }
     let array = call.arg(cx, 0)?;
     if !array.is_array() {
-        return call.no_array(cx, array);
+        call.no_array(cx, array)?;
     }
     let mut items = cx.items(array);
     while let Some(item) = cx.next(&mut items)? {
         if item.is_true() == until {
-            return Ok(Value::Bool(until));
+            return Ok(until);
         }
     }
-    Ok(Value::Bool(!until))
+    Ok(!until)
+}
+
+/// A quantifier over a `$map`, without its array. Every element is visited, since MongoDB would meet an error in a later one.
+fn quantify_map<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, map: &'a Call, until: bool) -> Result<bool, EvalError> {
+    let input = map.arg(cx, 0)?;
+    if input.is_nullish() {
+        call.no_array(cx, Value::Null)?;
+    }
+    if !input.is_array() {
+        map.no_array(cx, input)?;
+    }
+    let (mut items, mut found) = (cx.items(input), false);
+    while let Some(item) = cx.next(&mut items)? {
+        cx.variables[map.slot as usize] = item;
+        found |= map.args[1].is_true(cx)? == until;
+    }
+    Ok(found == until)
 }
 
 fn union<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {

@@ -119,7 +119,7 @@ impl Plan {
         let mut value: serde_json::Value =
             serde_json::from_str(text).map_err(|error| DecodeError::Schema(format!("it is not JSON: {error}")))?;
         let name = full_name(&value);
-        let survey = forced.or_else(|| Survey::by_record(&name)).ok_or(DecodeError::UnknownSurvey(name))?;
+        let survey = Survey::by_record(&name).or(forced).ok_or(DecodeError::UnknownSurvey(name))?;
         if survey.repair == Some(Repair::RepeatedFields) {
             rename_repeated(&mut value, 0);
         }

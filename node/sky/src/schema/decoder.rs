@@ -50,7 +50,7 @@ impl From<DecodeError> for Undecoded {
 }
 
 impl Decoder {
-    /// A decoder. `forced` takes every packet as that survey's; `by_id` holds the writer schemas of Confluent ids, and `schemas_hint` says
+    /// A decoder. `forced` takes packets whose record is of no survey as that survey's; `by_id` holds the writer schemas of Confluent ids, and `schemas_hint` says
     /// where they came from; no packet and no block of it may be larger than `max_bytes`.
     pub fn new(
         forced: Option<&'static Survey>,

