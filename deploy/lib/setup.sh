@@ -24,7 +24,7 @@ at_most() {
     local most=$1
     shift
     if (($# > most)); then
-        printf 'deploy/dev: `%s` is one argument too many; see deploy/dev help\n' "${!#}" >&2
+        printf 'deploy/dev: %s is one argument too many; see deploy/dev help\n' "${!#}" >&2
         exit 2
     fi
 }

@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use boom_node::config::Config;
@@ -81,7 +82,7 @@ struct Simulate {
     /// Alerts a second, at the most; without it as fast as can be.
     #[arg(long)]
     rate: Option<f64>,
-    /// FILE.tar.gz, or a directory.
+    /// FILE.tar.gz, or a directory, to which one packet after the other is added.
     #[arg(long)]
     out: PathBuf,
 }
@@ -209,7 +210,14 @@ fn simulate(arguments: &Simulate) -> anyhow::Result<ExitCode> {
         return Err(UsageError(format!("--rate {rate}: a number of alerts a second above 0 is wanted")).into());
     }
     let started = std::time::Instant::now();
-    let written = write_archive(Simulator::new(config), &arguments.out)
+    let paced = Simulator::new(config).zip(0u32..).map(|(packet, number)| {
+        if let Some(rate) = arguments.rate {
+            let due = Duration::from_secs_f64(f64::from(number) / rate);
+            std::thread::sleep(due.saturating_sub(started.elapsed()));
+        }
+        packet
+    });
+    let written = write_archive(paced, &arguments.out)
         .with_context(|| format!("writing {}", arguments.out.display()))?;
     let seconds = started.elapsed().as_secs_f64();
     let _ = writeln!(

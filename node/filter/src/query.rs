@@ -70,7 +70,11 @@ pub(crate) enum Comparison {
 
 impl Query {
     /// Whether the document matches.
-    pub(crate) fn matches<'a>(&'a self, cx: &mut Cx<'a, '_>, document: Value<'a>) -> Result<bool, EvalError> {
+    pub(crate) fn matches<'a>(
+        &'a self,
+        cx: &mut Cx<'a, '_>,
+        document: Value<'a>,
+    ) -> Result<bool, EvalError> {
         cx.charge(1)?;
         match self {
             Query::All(queries) => {
@@ -120,7 +124,12 @@ impl Test {
     }
 
     /// Whether some value at the path passes. Arrays end the straight walk.
-    fn at<'a>(&'a self, cx: &mut Cx<'a, '_>, document: Value<'a>, path: &'a [Part]) -> Result<bool, EvalError> {
+    fn at<'a>(
+        &'a self,
+        cx: &mut Cx<'a, '_>,
+        document: Value<'a>,
+        path: &'a [Part],
+    ) -> Result<bool, EvalError> {
         let mut value = document;
         for (at, part) in path.iter().enumerate() {
             if value.is_array() {
@@ -148,7 +157,12 @@ impl Test {
     }
 
     /// An array with some of the path left: its documents, and its element of that index.
-    fn through<'a>(&'a self, cx: &mut Cx<'a, '_>, array: Value<'a>, path: &'a [Part]) -> Result<bool, EvalError> {
+    fn through<'a>(
+        &'a self,
+        cx: &mut Cx<'a, '_>,
+        array: Value<'a>,
+        path: &'a [Part],
+    ) -> Result<bool, EvalError> {
         let Some((part, rest)) = path.split_first() else { return self.leaf(cx, array) };
         let (mut items, mut at) = (cx.items(array), 0_u32);
         while let Some(item) = cx.next(&mut items)? {
@@ -169,7 +183,9 @@ impl Test {
     /// Whether this one value passes.
     fn holds<'a>(&'a self, cx: &mut Cx<'a, '_>, value: Value<'a>) -> Result<bool, EvalError> {
         match self {
-            Test::Compare(comparison, constant) => compare(cx, value, *comparison, constant.value()),
+            Test::Compare(comparison, constant) => {
+                compare(cx, value, *comparison, constant.value())
+            }
             Test::In(constants, patterns) => {
                 cx.charge(constants.len() as u64 / 8)?;
                 for constant in constants {
@@ -250,14 +266,23 @@ fn as_document<'a>(cx: &mut Cx<'a, '_>, array: Value<'a>) -> Result<Value<'a>, E
     cx.object(all)
 }
 
-fn finds<'a>(cx: &mut Cx<'a, '_>, pattern: &regex::Regex, value: Value<'a>) -> Result<bool, EvalError> {
+fn finds<'a>(
+    cx: &mut Cx<'a, '_>,
+    pattern: &regex::Regex,
+    value: Value<'a>,
+) -> Result<bool, EvalError> {
     let Value::Text(text) = value else { return Ok(false) };
     cx.charge(1 + text.len() as u64 / 16)?;
     Ok(pattern.is_match(text))
 }
 
 /// A comparison matches only values of the constant's own type; missing counts as null, and NaN equals only NaN.
-fn compare<'a>(cx: &mut Cx<'a, '_>, value: Value<'a>, comparison: Comparison, with: Value<'a>) -> Result<bool, EvalError> {
+fn compare<'a>(
+    cx: &mut Cx<'a, '_>,
+    value: Value<'a>,
+    comparison: Comparison,
+    with: Value<'a>,
+) -> Result<bool, EvalError> {
     use Comparison::{Eq, Gt, Gte, Lt, Lte};
     if let (Value::Double(a), Value::Double(b)) = (value, with) {
         return Ok(match comparison {
@@ -272,7 +297,11 @@ fn compare<'a>(cx: &mut Cx<'a, '_>, value: Value<'a>, comparison: Comparison, wi
     if left != right {
         let both_null = value.is_nullish() && with.is_nullish();
         let extreme = matches!(with, Value::MinKey | Value::MaxKey);
-        return Ok(if both_null { matches!(comparison, Eq | Gte | Lte) } else { extreme && beyond(left.cmp(&right), comparison) });
+        return Ok(if both_null {
+            matches!(comparison, Eq | Gte | Lte)
+        } else {
+            extreme && beyond(left.cmp(&right), comparison)
+        });
     }
     let order = cx.compare(value, with)?;
     if crate::number::approximate(value).is_nan() != crate::number::approximate(with).is_nan() {

@@ -59,9 +59,13 @@ impl<'a> Value<'a> {
             raw::OBJECT_ID => Value::ObjectId(word(bytes)?),
             raw::MIN_KEY => Value::MinKey,
             raw::MAX_KEY => Value::MaxKey,
-            raw::BINARY | raw::REGEX | raw::DB_POINTER | raw::CODE | raw::SYMBOL | raw::CODE_WITH_SCOPE | raw::DECIMAL => {
-                Value::Other(kind, bytes)
-            }
+            raw::BINARY
+            | raw::REGEX
+            | raw::DB_POINTER
+            | raw::CODE
+            | raw::SYMBOL
+            | raw::CODE_WITH_SCOPE
+            | raw::DECIMAL => Value::Other(kind, bytes),
             _ => return Err(Malformed),
         })
     }
@@ -88,7 +92,10 @@ impl<'a> Value<'a> {
     }
 
     pub(crate) fn is_number(self) -> bool {
-        matches!(self, Value::Int32(_) | Value::Int64(_) | Value::Double(_) | Value::Other(raw::DECIMAL, _))
+        matches!(
+            self,
+            Value::Int32(_) | Value::Int64(_) | Value::Double(_) | Value::Other(raw::DECIMAL, _)
+        )
     }
 
     /// MongoDB's truth: false, null, undefined, missing and nought are false, all else (also "", [] and NaN) is true.
@@ -191,7 +198,8 @@ impl<'a> Fields<'a> {
             Fields::Raw(bytes, at) => {
                 let Some(element) = raw::element(bytes, *at)? else { return Ok(None) };
                 *at = element.end;
-                let name = std::str::from_utf8(&bytes[element.name_at..element.name_end]).map_err(|_| Malformed)?;
+                let name = std::str::from_utf8(&bytes[element.name_at..element.name_end])
+                    .map_err(|_| Malformed)?;
                 Ok(Some((name, Value::read(element.kind, &bytes[element.at..element.end])?)))
             }
         }

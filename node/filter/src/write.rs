@@ -41,7 +41,9 @@ fn scalar(out: &mut Vec<u8>, value: Value<'_>) {
             out.extend_from_slice(s.as_bytes());
             out.push(0);
         }
-        Value::RawDocument(_, bytes) | Value::RawArray(_, bytes) | Value::Other(_, bytes) => out.extend_from_slice(bytes),
+        Value::RawDocument(_, bytes) | Value::RawArray(_, bytes) | Value::Other(_, bytes) => {
+            out.extend_from_slice(bytes)
+        }
         _ => {}
     }
 }
@@ -86,17 +88,27 @@ impl<'a> Cx<'a, '_> {
             Value::Date(ms) => Constant::Scalar(Value::Date(ms)),
             Value::Timestamp(t) => Constant::Scalar(Value::Timestamp(t)),
             Value::ObjectId(id) => Constant::Scalar(Value::ObjectId(id)),
-            Value::Document(..) | Value::Array(..) | Value::RawDocument(..) | Value::RawArray(..) | Value::Other(..) => {
+            Value::Document(..)
+            | Value::Array(..)
+            | Value::RawDocument(..)
+            | Value::RawArray(..)
+            | Value::Other(..) => {
                 self.write_value(&mut bytes, value)?;
                 Constant::Bytes(type_byte(value), bytes.into())
             }
         })
     }
 
-    fn write_element(&mut self, out: &mut Vec<u8>, name: &str, value: Value<'a>) -> Result<(), EvalError> {
+    fn write_element(
+        &mut self,
+        out: &mut Vec<u8>,
+        name: &str,
+        value: Value<'a>,
+    ) -> Result<(), EvalError> {
         let before = out.len();
         header(out, type_byte(value), name);
-        if matches!(value, Value::RawDocument(_, b) | Value::RawArray(_, b) | Value::Other(_, b) if b.len() > 1024) {
+        if matches!(value, Value::RawDocument(_, b) | Value::RawArray(_, b) | Value::Other(_, b) if b.len() > 1024)
+        {
             self.charge_bytes(out.len() - before)?;
         }
         self.write_value(out, value)
@@ -158,4 +170,3 @@ pub(crate) fn constant<'a>(fields: impl Iterator<Item = (&'a str, Value<'a>)>) -
         Err(never) => match never {},
     }
 }
-

@@ -1,6 +1,8 @@
 //! Microseconds of the numerical parts of one alert on one thread: stamps to a triplet, fields to features, light curve to
 //! photstats. Uses the real ZTF packets where they are, and stamps of noise in any case.
 
+#![allow(clippy::print_stdout, reason = "a bench says on its standard output what it could not read")]
+
 use std::{env, fs, hint::black_box, path::PathBuf};
 
 use apache_avro::{Reader, types::Value};

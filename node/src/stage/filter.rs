@@ -69,6 +69,9 @@ struct Group {
     set: FilterSet,
 }
 
+/// What a filter may see: the programmes of its survey, and those of all surveys.
+type Sight = (Option<Vec<u8>>, BTreeMap<String, Vec<u8>>);
+
 /// What the filters said of one alert.
 #[derive(Debug, Default)]
 pub struct Judged {
@@ -95,7 +98,7 @@ impl Filters {
         let mut groups: Vec<Group> = Vec::new();
         for survey in SURVEYS {
             let asked = |filter: &Filter| filter.survey.is_none_or(|only| only.name == survey.name);
-            let mut sets: BTreeMap<(Option<Vec<u8>>, BTreeMap<String, Vec<u8>>), Vec<usize>> = BTreeMap::new();
+            let mut sets: BTreeMap<Sight, Vec<usize>> = BTreeMap::new();
             for (index, filter) in filters.iter().enumerate().filter(|(_, filter)| asked(filter)) {
                 sets.entry((filter.programs(survey), filter.permissions.clone())).or_default().push(index);
             }

@@ -13,7 +13,12 @@ pub(super) static OPERATORS: &[Operator] = &[
 type Pairs<'a> = Vec<(&'a str, Value<'a>)>;
 
 /// Sets a field: in place when it is there, else at the end.
-pub(crate) fn set<'a>(cx: &mut Cx<'a, '_>, fields: &mut Pairs<'a>, name: &'a str, value: Value<'a>) -> Result<(), EvalError> {
+pub(crate) fn set<'a>(
+    cx: &mut Cx<'a, '_>,
+    fields: &mut Pairs<'a>,
+    name: &'a str,
+    value: Value<'a>,
+) -> Result<(), EvalError> {
     cx.charge(1 + fields.len() as u64 / 16)?;
     match fields.iter_mut().find(|(n, _)| *n == name) {
         Some((_, old)) => *old = value,
@@ -43,12 +48,19 @@ fn merge<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     cx.object(all)
 }
 
-fn merge_one<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, all: &mut Pairs<'a>, value: Value<'a>) -> Result<(), EvalError> {
+fn merge_one<'a>(
+    cx: &mut Cx<'a, '_>,
+    call: &'a Call,
+    all: &mut Pairs<'a>,
+    value: Value<'a>,
+) -> Result<(), EvalError> {
     if value.is_nullish() {
         return Ok(());
     }
     if !value.is_document() {
-        return call.refuse(cx, format_args!("works on documents, not on {}", value.shown())).map(|_| ());
+        return call
+            .refuse(cx, format_args!("works on documents, not on {}", value.shown()))
+            .map(|_| ());
     }
     for (name, value) in cx.fields(value)? {
         set(cx, all, name, value)?;
@@ -94,13 +106,24 @@ fn from_array<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
         };
         match key {
             Value::Text(key) if !key.contains('\0') => set(cx, &mut all, key, value)?,
-            key => return call.refuse(cx, format_args!("needs keys that are strings without noughts, and met {}", key.shown())),
+            key => {
+                return call.refuse(
+                    cx,
+                    format_args!(
+                        "needs keys that are strings without noughts, and met {}",
+                        key.shown()
+                    ),
+                );
+            }
         }
     }
     cx.object(all)
 }
 
-fn key_and_value<'a>(cx: &mut Cx<'a, '_>, item: Value<'a>) -> Result<Option<(Value<'a>, Value<'a>)>, EvalError> {
+fn key_and_value<'a>(
+    cx: &mut Cx<'a, '_>,
+    item: Value<'a>,
+) -> Result<Option<(Value<'a>, Value<'a>)>, EvalError> {
     if item.is_array() {
         return Ok(match *cx.elements(item)? {
             [key, value] => Some((key, value)),

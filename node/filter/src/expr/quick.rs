@@ -9,11 +9,11 @@ use crate::value::{UNSEEN, Value};
 use crate::view::NONE;
 
 /// What an operator does to doubles alone.
-pub(super) type Double = for<'a> fn(&mut Cx<'a, '_>, &'a Call) -> Quick;
+pub(crate) type Double = for<'a> fn(&mut Cx<'a, '_>, &'a Call) -> Quick;
 
 /// A number, or something that takes the long way.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Quick {
+pub(crate) enum Quick {
     Double(f64),
     /// An int (every int is a double exactly): good for comparing, not for arithmetic, whose result would be an int.
     Int(f64),
@@ -44,9 +44,14 @@ impl Node {
     }
 
     /// Two numbers, of which at least one is a double.
-    pub(super) fn quick_pair<'a>(&'a self, other: &'a Node, cx: &mut Cx<'a, '_>) -> Option<(f64, f64)> {
+    pub(super) fn quick_pair<'a>(
+        &'a self,
+        other: &'a Node,
+        cx: &mut Cx<'a, '_>,
+    ) -> Option<(f64, f64)> {
         match (self.quick(cx), other.quick(cx)) {
-            (Quick::Double(a), Quick::Double(b) | Quick::Int(b)) | (Quick::Int(a), Quick::Double(b)) => Some((a, b)),
+            (Quick::Double(a), Quick::Double(b) | Quick::Int(b))
+            | (Quick::Int(a), Quick::Double(b)) => Some((a, b)),
             _ => None,
         }
     }
@@ -77,12 +82,18 @@ impl<'a> Cx<'a, '_> {
             if slot == NONE {
                 return Quick::Other;
             }
-            let Ok(cell) = self.views.cell(self.frame.shapes, self.root, view, slot) else { return Quick::Other };
+            let Ok(cell) = self.views.cell(self.frame.shapes, self.root, view, slot) else {
+                return Quick::Other;
+            };
             if at + 1 == names.len() {
                 let bytes = self.root.get(cell.at as usize..cell.end as usize).unwrap_or_default();
                 return match cell.kind {
-                    raw::DOUBLE => bytes.try_into().map_or(Quick::Other, |b| Quick::Double(f64::from_le_bytes(b))),
-                    raw::INT32 => bytes.try_into().map_or(Quick::Other, |b| Quick::Int(f64::from(i32::from_le_bytes(b)))),
+                    raw::DOUBLE => bytes
+                        .try_into()
+                        .map_or(Quick::Other, |b| Quick::Double(f64::from_le_bytes(b))),
+                    raw::INT32 => bytes
+                        .try_into()
+                        .map_or(Quick::Other, |b| Quick::Int(f64::from(i32::from_le_bytes(b)))),
                     _ => Quick::Other,
                 };
             }

@@ -54,9 +54,13 @@ pub(crate) struct Parsed {
 pub(crate) fn parse(text: &str) -> Result<Parsed, Vec<Problem>> {
     let whole = |message: String| vec![Problem { path: String::new(), message }];
     if text.len() > MAX_JSON {
-        return Err(whole(format!("the pipeline has {} bytes, at most {MAX_JSON} are allowed", text.len())));
+        return Err(whole(format!(
+            "the pipeline has {} bytes, at most {MAX_JSON} are allowed",
+            text.len()
+        )));
     }
-    let json: Json = serde_json::from_str(text).map_err(|e| whole(format!("this is not JSON: {e}")))?;
+    let json: Json =
+        serde_json::from_str(text).map_err(|e| whole(format!("this is not JSON: {e}")))?;
     let mut parser = Parser::default();
     let json = parser.resolve(json);
     let stages = parser.stages(&json);
@@ -146,14 +150,21 @@ impl Parser {
     fn resolve(&mut self, json: Json) -> Json {
         match json {
             Json::Array(items) => {
-                let items = items.into_iter().enumerate().map(|(at, item)| self.at_index(at, |p| p.resolve(item)));
+                let items = items
+                    .into_iter()
+                    .enumerate()
+                    .map(|(at, item)| self.at_index(at, |p| p.resolve(item)));
                 Json::Array(items.collect())
             }
             Json::Object(fields) => {
                 let mut seen = std::collections::HashSet::new();
                 for (key, _) in &fields {
                     if !seen.insert(key.as_str()) {
-                        self.at_key(key, |p| p.problem("this key is there twice; MongoDB would take only one of them"));
+                        self.at_key(key, |p| {
+                            p.problem(
+                                "this key is there twice; MongoDB would take only one of them",
+                            )
+                        });
                     }
                     if key.contains('\0') {
                         self.problem("a key must not contain a nought");
@@ -186,5 +197,9 @@ pub(crate) fn suggestion<'n>(found: &str, allowed: impl Iterator<Item = &'n str>
     let near = near.filter(|(distance, name)| *distance <= (name.len() / 3).max(1));
     let near = near.map(|(_, name)| format!("; did you mean `{name}`?")).unwrap_or_default();
     let listed = allowed.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    format!("{near} allowed are {listed}").replacen(" allowed", if near.is_empty() { "; allowed" } else { " allowed" }, 1)
+    format!("{near} allowed are {listed}").replacen(
+        " allowed",
+        if near.is_empty() { "; allowed" } else { " allowed" },
+        1,
+    )
 }

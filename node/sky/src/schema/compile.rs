@@ -248,8 +248,8 @@ impl<'a> Compiler<'a> {
         if let Some(index) = survey.history.iter().position(|history| history.at == path) {
             return Role::History(index);
         }
-        let in_cutout = |cutout: &&str| **cutout == *path || cutout.split_once('.').is_some_and(|(top, _)| top == path);
-        if survey.cutouts.iter().any(|cutout| in_cutout(&cutout)) || path == survey.alert_id {
+        let in_cutout = |cutout: &str| *cutout == *path || cutout.split_once('.').is_some_and(|(top, _)| top == path);
+        if survey.cutouts.iter().any(|cutout| in_cutout(cutout)) || path == survey.alert_id {
             return Role::Skip;
         }
         let id_alone = |id: &crate::survey::ObjectIdAt| id.at == path && !path.contains('.');

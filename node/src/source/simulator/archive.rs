@@ -6,7 +6,7 @@ use std::path::Path;
 
 use flate2::{Compression, GzBuilder};
 
-use super::{SimulatedPacket, Simulator};
+use super::SimulatedPacket;
 
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,27 +17,27 @@ pub struct ArchiveSummary {
     pub bytes: u64,
 }
 
-/// Writes all packets of `simulator` to `path`: an archive when its name ends in `.tar.gz` or `.tgz`, else a directory, which is made when it
+/// Writes all `packets` to `path`: an archive when its name ends in `.tar.gz` or `.tgz`, else a directory, which is made when it
 /// is missing. Packets are streamed. Archives are reproducible byte by byte.
 ///
 /// # Errors
 /// When the file system refuses.
-pub fn write_archive(simulator: Simulator, path: &Path) -> io::Result<ArchiveSummary> {
+pub fn write_archive(packets: impl IntoIterator<Item = SimulatedPacket>, path: &Path) -> io::Result<ArchiveSummary> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if name.ends_with(".tar.gz") || name.ends_with(".tgz") {
-        write_tar(simulator, path)
+        write_tar(packets, path)
     } else {
         fs::create_dir_all(path)?;
-        write_all(simulator, |packet| fs::write(path.join(&packet.name), &packet.bytes))
+        write_all(packets, |packet| fs::write(path.join(&packet.name), &packet.bytes))
     }
 }
 
-fn write_tar(simulator: Simulator, path: &Path) -> io::Result<ArchiveSummary> {
+fn write_tar(packets: impl IntoIterator<Item = SimulatedPacket>, path: &Path) -> io::Result<ArchiveSummary> {
     let file = BufWriter::with_capacity(1 << 20, File::create(path)?);
     // Packets are mostly compressed stamps: packing them again would cost more time than making them and save next to nothing.
     let gzip = GzBuilder::new().mtime(0).write(file, Compression::none());
     let mut tar = tar::Builder::new(gzip);
-    let summary = write_all(simulator, |packet| {
+    let summary = write_all(packets, |packet| {
         let mut header = tar::Header::new_ustar();
         header.set_size(packet.bytes.len() as u64);
         header.set_mode(0o644);
@@ -51,11 +51,11 @@ fn write_tar(simulator: Simulator, path: &Path) -> io::Result<ArchiveSummary> {
 }
 
 fn write_all(
-    simulator: Simulator,
+    packets: impl IntoIterator<Item = SimulatedPacket>,
     mut write: impl FnMut(&SimulatedPacket) -> io::Result<()>,
 ) -> io::Result<ArchiveSummary> {
     let mut summary = ArchiveSummary::default();
-    for packet in simulator {
+    for packet in packets {
         write(&packet)?;
         summary.packets += 1;
         summary.bytes += packet.bytes.len() as u64;

@@ -16,7 +16,7 @@ use boom_sky::alert::{Alert, Origin};
 use boom_sky::crossmatch::{cover, healpix, separation_arcsec};
 use boom_sky::document::Writer;
 use boom_sky::survey::{SURVEYS, Survey};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 
 pub use object::ObjectState;
 pub use pending::Sequence;
@@ -212,6 +212,7 @@ impl Store {
             .cache_size(48 * MIB)
             .max_journaling_size(128 * MIB)
             .worker_threads(1)
+            .journal_compression(CompressionType::None)
             .open()
             .map_err(failed("opening it"))?;
         let space = |name: &str, options: fn() -> KeyspaceCreateOptions| {
@@ -219,7 +220,8 @@ impl Store {
         };
         let small = || KeyspaceCreateOptions::default().manual_journal_persist(true).max_memtable_size(16 * MIB);
         let blobs = || {
-            let separation = KvSeparationOptions::default();
+            // Stamps are compressed as they come.
+            let separation = KvSeparationOptions::default().compression(CompressionType::None);
             KeyspaceCreateOptions::default()
                 .manual_journal_persist(true)
                 .max_memtable_size(32 * MIB)

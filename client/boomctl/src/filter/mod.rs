@@ -1,0 +1,41 @@
+//! `boomctl filter`: check filters, try them on packets, run pipelines on any documents. All of it without a running node.
+//!
+//! `file` reads filter files, `view` makes of a packet what a filter sees.
+
+mod check;
+mod eval;
+mod file;
+mod test;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+/// An invalid filter ends a command with this.
+const INVALID: u8 = 2;
+
+/// Check filters, and try them on alerts or on any documents.
+#[derive(Debug, Subcommand)]
+pub(crate) enum FilterCommand {
+    /// Check filter files: all problems, each with its path into the JSON.
+    Check(check::CheckArgs),
+    /// Try a filter on alert packets.
+    Test(test::TestArgs),
+    /// Run a pipeline on any documents.
+    Eval(eval::EvalArgs),
+}
+
+impl FilterCommand {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// When a file can not be read, or the answer not be written.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Check(args) => args.run(),
+            Self::Test(args) => args.run(),
+            Self::Eval(args) => args.run(),
+        }
+    }
+}

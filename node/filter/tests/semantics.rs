@@ -1,0 +1,68 @@
+//! Tables of (pipeline, document, expected) under `cases/`, whose expectations are what a mongod 6.0.5 answered. `error` stands for an
+//! error of the evaluation as well as for a pipeline that is refused. The form is what a differential test against a mongod reads.
+
+mod common;
+
+use boom_filter::{Outcome, Program, Rules};
+use common::{NOW, answer, document};
+use serde_json::{Value, json};
+
+fn check(table: &str) {
+    let mut failed = Vec::new();
+    for (line, case) in table.lines().enumerate() {
+        let case: Value = serde_json::from_str(case).expect("a line of the table is JSON");
+        let found = match Program::parse(&case["pipeline"].to_string(), Rules::None) {
+            Ok(program) => answer(&program.evaluate(&document(&case["document"]), NOW)),
+            Err(_) => json!({ "error": true }),
+        };
+        let mut expected = case["expect"].clone();
+        if let Some(document) = expected.get("document") {
+            // Read and written again, so that a number is spelt alike.
+            expected = answer(&Outcome::Passed(common::document(document)));
+        }
+        // As text, so that the order of fields counts.
+        let (found, expected) = (found.to_string(), expected.to_string());
+        if found != expected {
+            let (line, pipeline, document) = (line + 1, &case["pipeline"], &case["document"]);
+            failed.push(format!(
+                "line {line}: {pipeline} on {document}\n  expected {expected}\n  found    {found}"
+            ));
+        }
+    }
+    assert!(failed.is_empty(), "{} cases differ:\n{}", failed.len(), failed.join("\n"));
+}
+
+#[test]
+fn arithmetic_gives_mongodb_s_numbers_and_types() {
+    check(include_str!("cases/arithmetic.jsonl"));
+}
+
+#[test]
+fn accumulators_pass_over_what_is_no_number() {
+    check(include_str!("cases/accumulators.jsonl"));
+}
+
+#[test]
+fn arrays_are_cut_sorted_mapped_and_reduced_as_in_mongodb() {
+    check(include_str!("cases/arrays.jsonl"));
+}
+
+#[test]
+fn logic_compares_across_types_and_evaluates_no_more_than_mongodb() {
+    check(include_str!("cases/logic.jsonl"));
+}
+
+#[test]
+fn objects_and_types_convert_as_in_mongodb() {
+    check(include_str!("cases/objects_and_types.jsonl"));
+}
+
+#[test]
+fn queries_go_through_arrays_and_tell_missing_from_null_as_in_mongodb() {
+    check(include_str!("cases/queries.jsonl"));
+}
+
+#[test]
+fn projections_keep_the_order_of_fields_as_in_mongodb() {
+    check(include_str!("cases/projections.jsonl"));
+}
