@@ -42,9 +42,12 @@ install_packages() {
         sudo=(sudo -n)
     fi
     step "installing the Debian packages $* ($reason is missing)"
-    local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq)
-    "${apt[@]}" update || fail "\`apt-get update\` failed: is there a network?"
-    "${apt[@]}" install --no-install-recommends -y "$@" >&2 || fail "apt-get could not install $*: what it says stands above"
+    local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq) log=$CACHE/apt.log
+    mkdir -p "$CACHE"
+    if ! { "${apt[@]}" update && "${apt[@]}" install --no-install-recommends -y "$@"; } >"$log" 2>&1 </dev/null; then
+        tail -n 20 "$log" >&2
+        fail "apt-get could not install $*: what it says stands above and in $log"
+    fi
 }
 
 links() {

@@ -27,7 +27,9 @@ impl Opened {
     /// Opens a container's first record.
     pub fn new(packet: &[u8]) -> Self {
         let mut reader = Reader::new(packet).expect("the packet is Avro");
-        let schema = serde_json::to_value(reader.writer_schema()).expect("a schema is JSON");
+        let container =
+            boom_sky::schema::Container::parse(packet).expect("the packet is a container");
+        let schema = serde_json::from_slice(container.schema).expect("a schema is JSON");
         let record = reader.next().expect("the packet has a record").expect("the record is whole");
         Self { schema, record }
     }

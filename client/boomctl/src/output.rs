@@ -31,7 +31,8 @@ pub(crate) fn has_colours() -> bool {
 
 /// Columns and rows of the terminal.
 pub(crate) fn size() -> (usize, usize) {
-    let (width, height) = terminal_size::terminal_size().map_or(DEFAULT_SIZE, |(width, height)| (width.0, height.0));
+    let (width, height) =
+        terminal_size::terminal_size().map_or(DEFAULT_SIZE, |(width, height)| (width.0, height.0));
     (usize::from(width).clamp(40, 200), usize::from(height).clamp(10, 200))
 }
 
@@ -66,7 +67,9 @@ fn unsigned_nan(value: Bson) -> Bson {
     match value {
         Bson::Double(number) if number.is_nan() => Bson::Double(f64::NAN),
         Bson::Array(items) => Bson::Array(items.into_iter().map(unsigned_nan).collect()),
-        Bson::Document(fields) => Bson::Document(fields.into_iter().map(|(key, value)| (key, unsigned_nan(value))).collect()),
+        Bson::Document(fields) => Bson::Document(
+            fields.into_iter().map(|(key, value)| (key, unsigned_nan(value))).collect(),
+        ),
         other => other,
     }
 }
@@ -79,6 +82,9 @@ mod tests {
     fn a_nan_of_either_sign_is_written_without_one() {
         let document = bson::doc! { "a": [-f64::NAN], "b": { "c": f64::NAN }, "d": -0.0 };
         let text = canonical(document).to_string();
-        assert_eq!(text, r#"{"a":[{"$numberDouble":"NaN"}],"b":{"c":{"$numberDouble":"NaN"}},"d":{"$numberDouble":"-0.0"}}"#);
+        assert_eq!(
+            text,
+            r#"{"a":[{"$numberDouble":"NaN"}],"b":{"c":{"$numberDouble":"NaN"}},"d":{"$numberDouble":"-0.0"}}"#
+        );
     }
 }

@@ -3,9 +3,9 @@
 use boom_sky::cutout::Stamp;
 
 /// Black is so many deviations below the sky.
-const BELOW: f32 = 2.0;
+const BELOW: f32 = 1.5;
 /// White is at least so many deviations above the sky, so that noise alone stays grey.
-const ABOVE: f32 = 5.0;
+const ABOVE: f32 = 8.0;
 /// White is the pixel that this part of all lie below: a single hot one does not darken the rest.
 const WHITE: f64 = 0.995;
 /// Where the asinh turns from linear to logarithmic, as a part of the whole range (Lupton et al. 2004, PASP 116, 133).
@@ -23,7 +23,8 @@ pub(crate) struct Levels {
 impl Levels {
     /// From the sky's level and noise (median and its absolute deviation) and the bright end. NaN and infinite pixels do not count.
     pub(crate) fn of(pixels: &[f32]) -> Self {
-        let mut values: Vec<f32> = pixels.iter().copied().filter(|value| value.is_finite()).collect();
+        let mut values: Vec<f32> =
+            pixels.iter().copied().filter(|value| value.is_finite()).collect();
         values.sort_unstable_by(f32::total_cmp);
         let Some((least, most)) = values.first().copied().zip(values.last().copied()) else {
             return Self { black: 0.0, white: 0.0 };

@@ -1,6 +1,8 @@
 //! What filters cost per alert, in one thread: cats150 alone, 25 copies, without its first `$match`, and a filter over the whole light
 //! curve, on a document made here with the size and the types of a ZTF alert.
 
+#![allow(clippy::print_stdout, reason = "a benchmark speaks on standard output")]
+
 use std::hint::black_box;
 use std::path::PathBuf;
 

@@ -41,6 +41,8 @@ pub struct FilterSet {
     shapes: Shapes,
     reads: Reads,
     budget: Budget,
+    /// By which a scratch is known to be this set's.
+    token: Arc<()>,
 }
 
 #[derive(Debug)]
@@ -50,11 +52,12 @@ struct Distinct {
     members: Vec<usize>,
 }
 
-/// What evaluations reuse from alert to alert. One per thread, made by [`FilterSet::scratch`] for that set.
+/// What evaluations reuse from alert to alert. One per thread; with another set than the one that made it, it starts anew.
 #[derive(Debug, Default)]
 pub struct Scratch {
     arena: Bump,
     views: Views,
+    token: Arc<()>,
 }
 
 impl FilterSet {
@@ -81,7 +84,7 @@ impl FilterSet {
         for entry in &mut distinct {
             entry.table = Access::table(&shapes, &entry.program.parsed().names);
         }
-        FilterSet { distinct, members, shapes, reads, budget }
+        FilterSet { distinct, members, shapes, reads, budget, token: Arc::new(()) }
     }
 
     /// How many programs the set has.
@@ -106,7 +109,7 @@ impl FilterSet {
 
     /// The reusable state of an evaluating thread.
     pub fn scratch(&self) -> Scratch {
-        Scratch::default()
+        Scratch { token: self.token.clone(), ..Scratch::default() }
     }
 
     /// Evaluates all programs on one document. `now_ms` is the alert's time, milliseconds since 1970. `each` is called once for every
@@ -143,6 +146,9 @@ impl FilterSet {
                 .filter(|index| enabled(*index))
                 .for_each(|index| each(index, &outcome));
             return;
+        }
+        if !Arc::ptr_eq(&scratch.token, &self.token) {
+            *scratch = self.scratch();
         }
         scratch.views.begin(&self.shapes, bytes);
         for entry in &self.distinct {

@@ -1,4 +1,5 @@
 //! Whole filters: the real ones, many together, what they read, their budget, their time.
+#![allow(clippy::print_stdout, reason = "what is skipped is said aloud")]
 
 mod common;
 
@@ -21,7 +22,7 @@ fn shared(name: &str) -> Option<String> {
 }
 
 fn young_transient() -> Value {
-    serde_json::from_str(include_str!("data/young_transient.json")).unwrap()
+    serde_json::from_str(include_str!("data/young_transient.json")).expect("the filter is JSON")
 }
 
 fn alert() -> Value {
@@ -119,6 +120,21 @@ fn a_set_gives_each_program_the_answer_that_it_gives_alone() {
             programs.iter().map(|p| answer(&p.evaluate(&document(&alert()), NOW))).collect();
         assert_eq!(together, alone);
     }
+}
+
+#[test]
+fn a_scratch_of_another_set_changes_no_answer() {
+    let first = FilterSet::new(vec![program(&young_transient(), Rules::Filter)]);
+    let other = json!([{"$project": {"b": "$fp_hists.snr", "a": "$prv_candidates.jd", "c": "$candidate.rb"}}]);
+    let second = FilterSet::new(vec![program(&other, Rules::None)]);
+    let mut scratch = first.scratch();
+    first.evaluate(&document(&alert()), NOW, &mut scratch, |_, _| {});
+    let (mut strange, mut own) = (Value::Null, Value::Null);
+    second.evaluate(&document(&alert()), NOW, &mut scratch, |_, outcome| strange = answer(outcome));
+    second.evaluate(&document(&alert()), NOW, &mut second.scratch(), |_, outcome| {
+        own = answer(outcome)
+    });
+    assert_eq!(strange, own);
 }
 
 #[test]

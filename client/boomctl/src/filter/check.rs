@@ -42,11 +42,14 @@ impl CheckArgs {
                     let problems = checked.as_ref().err().into_iter().flatten();
                     let one = |problem: &Problem| json!({"path": problem.path, "message": problem.message});
                     let problems: Vec<_> = problems.map(one).collect();
-                    output::line(&json!({"file": path.display().to_string(), "version": version, "problems": problems}))?;
+                    output::line(
+                        &json!({"file": path.display().to_string(), "version": version, "problems": problems}),
+                    )?;
                 }
                 Ok(filter) => {
                     let (path, version) = (path.display(), filter.program.version());
-                    writeln!(io::stdout(), "{path}: no problem, version {version}").context("writing to standard output")?;
+                    writeln!(io::stdout(), "{path}: no problem, version {version}")
+                        .context("writing to standard output")?;
                 }
                 Err(problems) => report(path, &problems)?,
             }

@@ -39,7 +39,8 @@ impl FilterFile {
     /// # Errors
     /// The file can not be read.
     pub(crate) fn read(path: &Path, rules: Rules) -> anyhow::Result<Result<Self, Vec<Problem>>> {
-        let text = fs::read_to_string(path).with_context(|| format!("reading the filter {}", path.display()))?;
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("reading the filter {}", path.display()))?;
         Ok(Self::parse(&text, rules))
     }
 
@@ -49,7 +50,11 @@ impl FilterFile {
     /// All that is wrong with it.
     pub(crate) fn parse(text: &str, rules: Rules) -> Result<Self, Vec<Problem>> {
         if !text.trim_start().starts_with('{') {
-            return Ok(Self { survey: None, permissions: None, program: Program::parse(text, rules)? });
+            return Ok(Self {
+                survey: None,
+                permissions: None,
+                program: Program::parse(text, rules)?,
+            });
         }
         let problem = |path: &str, message: String| Problem { path: path.to_owned(), message };
         let written: Written<'_> = serde_json::from_str(text).map_err(|error| {
@@ -59,7 +64,9 @@ impl FilterFile {
         })?;
         let mut problems = Vec::new();
         let survey = written.survey.and_then(|name| {
-            store::survey(&name).map_err(|error| problems.push(problem("survey", format!("`{name}`: {error}")))).ok()
+            store::survey(&name)
+                .map_err(|error| problems.push(problem("survey", format!("`{name}`: {error}"))))
+                .ok()
         });
         for name in written.permissions.iter().flat_map(BTreeMap::keys) {
             if let Err(error) = store::survey(name) {
@@ -67,10 +74,15 @@ impl FilterFile {
             }
         }
         match Program::parse(written.pipeline.get(), rules) {
-            Ok(program) if problems.is_empty() => Ok(Self { survey, permissions: written.permissions, program }),
+            Ok(program) if problems.is_empty() => {
+                Ok(Self { survey, permissions: written.permissions, program })
+            }
             Ok(_) => Err(problems),
             Err(own) => {
-                problems.extend(own.into_iter().map(|own| problem(&format!("pipeline{}", own.path), own.message)));
+                problems.extend(
+                    own.into_iter()
+                        .map(|own| problem(&format!("pipeline{}", own.path), own.message)),
+                );
                 Err(problems)
             }
         }
@@ -93,12 +105,15 @@ pub(crate) fn report(path: &Path, problems: &[Problem]) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    const PIPELINE: &str = r#"[{"$match": {"candidate.drb": {"$gt": 0.5}}}, {"$project": {"objectId": 1}}]"#;
+    const PIPELINE: &str =
+        r#"[{"$match": {"candidate.drb": {"$gt": 0.5}}}, {"$project": {"objectId": 1}}]"#;
 
     #[test]
     fn a_pipeline_and_a_document_with_one_are_the_same_filter() {
         let bare = FilterFile::parse(PIPELINE, Rules::Filter).expect("it is a filter");
-        let text = format!(r#"{{"survey": "ZTF", "permissions": {{"ZTF": [1, 2]}}, "pipeline": {PIPELINE}}}"#);
+        let text = format!(
+            r#"{{"survey": "ZTF", "permissions": {{"ZTF": [1, 2]}}, "pipeline": {PIPELINE}}}"#
+        );
         let document = FilterFile::parse(&text, Rules::Filter).expect("it is a filter");
         assert_eq!(bare.program.version(), document.program.version());
         let ztf = document.survey.expect("it names its survey");
@@ -108,12 +123,14 @@ mod tests {
 
     #[test]
     fn every_problem_has_its_path() {
-        let text = r#"{"survey": "HST", "permissions": {"JWST": [1]}, "pipeline": [{"$lookup": {}}]}"#;
+        let text =
+            r#"{"survey": "HST", "permissions": {"JWST": [1]}, "pipeline": [{"$lookup": {}}]}"#;
         let problems = FilterFile::parse(text, Rules::Filter).expect_err("it is no filter");
         let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
         assert_eq!(paths[..2], ["survey", "permissions.JWST"]);
         assert!(paths[2].starts_with("pipeline[0]"), "{problems:?}");
-        let unknown = FilterFile::parse(r#"{"pipelines": []}"#, Rules::Filter).expect_err("it is no filter");
+        let unknown =
+            FilterFile::parse(r#"{"pipelines": []}"#, Rules::Filter).expect_err("it is no filter");
         assert!(unknown[0].message.contains("pipelines"), "{unknown:?}");
     }
 }

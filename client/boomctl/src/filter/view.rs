@@ -17,7 +17,11 @@ pub(crate) fn view(alert: &Alert, programs: Option<&[u8]>) -> Vec<u8> {
     alert.write_body(&mut writer);
     for (name, series) in alert.survey.series.iter().zip(&alert.series) {
         let allowed = |program: u8| programs.is_none_or(|programs| programs.contains(&program));
-        series.write_array(name, |point| point.jd <= jd && point.jd > jd - JOINED_DAYS && allowed(point.program), &mut writer);
+        series.write_array(
+            name,
+            |point| point.jd <= jd && point.jd > jd - JOINED_DAYS && allowed(point.program),
+            &mut writer,
+        );
     }
     for name in ["cross_matches", "aliases", "classifications", "properties"] {
         writer.document(name, &EMPTY);

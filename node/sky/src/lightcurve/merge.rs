@@ -5,10 +5,15 @@
 
 use std::cmp::Ordering;
 
-use super::series::{Point, Series};
+use super::series::{Band, Point, Series};
 
 /// Sorts a series as it came in a packet, leaving one point per (jd, band), finite times only.
-pub fn normalise(received: &Series) -> Series {
+pub fn normalise(received: Series) -> Series {
+    let mut last = (f64::NEG_INFINITY, Band::default());
+    let later = |point: Point<'_>| std::mem::replace(&mut last, point.head.key()) < point.head.key();
+    if received.iter().all(later) && last.0 < f64::INFINITY {
+        return received;
+    }
     let mut points: Vec<Point<'_>> = received.iter().filter(|point| point.head.jd.is_finite()).collect();
     points.sort_by(|a, b| place(a, b).then_with(|| precedence(a, b)));
     let mut sorted = Series::default();
@@ -84,7 +89,7 @@ mod tests {
             };
             series.push(&head, &[content; 3]);
         }
-        normalise(&series)
+        normalise(series)
     }
 
     fn union(a: &Series, b: &Series) -> Series {

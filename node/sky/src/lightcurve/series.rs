@@ -58,20 +58,35 @@ pub struct PointHead {
 /// Bytes of an encoded head, the length of the document included.
 const HEAD: usize = 6 * 8 + 4 + 4 + 4;
 
+/// Where in it things are: the stamp, the band, the programme, the length of the document.
+const STAMP: usize = 40;
+const BAND: usize = 48;
+const PROGRAM: usize = 52;
+const LENGTH: usize = 56;
+
+/// The length of the document behind an encoded head.
+fn length(head: &[u8]) -> usize {
+    u32::from_le_bytes(head[LENGTH..HEAD].try_into().expect("a length has four bytes")) as usize
+}
+
 impl PointHead {
     fn write(&self, length: usize, out: &mut Vec<u8>) {
-        for value in [self.jd, self.flux, self.flux_error, self.ra, self.dec, self.stamp] {
-            out.extend_from_slice(&value.to_le_bytes());
+        let mut head = [0; HEAD];
+        let numbers = [self.jd, self.flux, self.flux_error, self.ra, self.dec, self.stamp];
+        for (place, value) in head.as_chunks_mut::<8>().0.iter_mut().zip(numbers) {
+            *place = value.to_le_bytes();
         }
-        out.extend_from_slice(&self.band.0);
-        out.extend_from_slice(&[self.program, 0, 0, 0]);
-        out.extend_from_slice(&u32::try_from(length).expect("a point is far smaller than 4 GiB").to_le_bytes());
+        head[BAND..PROGRAM].copy_from_slice(&self.band.0);
+        head[PROGRAM] = self.program;
+        let length = u32::try_from(length).expect("a point is far smaller than 4 GiB");
+        head[LENGTH..].copy_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&head);
     }
 
     fn read(bytes: &[u8]) -> Option<(Self, usize)> {
         let head = bytes.get(..HEAD)?;
         let number = |i: usize| Some(f64::from_le_bytes(head[i * 8..i * 8 + 8].try_into().ok()?));
-        let band = Band(head[48..52].try_into().ok()?);
+        let band = Band(head[BAND..PROGRAM].try_into().ok()?);
         std::str::from_utf8(&band.0).ok()?;
         let read = Self {
             jd: number(0)?,
@@ -81,9 +96,9 @@ impl PointHead {
             dec: number(4)?,
             stamp: number(5)?,
             band,
-            program: head[52],
+            program: head[PROGRAM],
         };
-        Some((read, u32::from_le_bytes(head[56..60].try_into().ok()?) as usize))
+        Some((read, length(head)))
     }
 
     /// The order of points in a series, and what makes two of them the same.
@@ -138,16 +153,16 @@ impl Series {
         self.bytes.clear();
     }
 
-    /// The same points, brought by an alert of that time; a point without a programme gets the alert's.
-    pub fn stamped(&self, stamp: f64, program: u8) -> Self {
-        let mut stamped = Self { bytes: self.bytes.clone() };
+    /// Says that the points were brought by an alert of that time; a point without a programme gets the alert's.
+    pub fn stamp(&mut self, stamp: f64, program: u8) {
         let mut at = 0;
-        while let Some((head, length)) = stamped.bytes.get(at..).and_then(PointHead::read) {
-            stamped.bytes[at + 40..at + 48].copy_from_slice(&stamp.to_le_bytes());
-            stamped.bytes[at + 52] = if head.program == 0 { program } else { head.program };
-            at += HEAD + length;
+        while let Some(head) = self.bytes.get_mut(at..at + HEAD) {
+            head[STAMP..STAMP + 8].copy_from_slice(&stamp.to_le_bytes());
+            if head[PROGRAM] == 0 {
+                head[PROGRAM] = program;
+            }
+            at += HEAD + length(head);
         }
-        stamped
     }
 
     pub(super) fn push_encoded(&mut self, point: &[u8]) {

@@ -9,6 +9,7 @@ use apache_avro::schema::{Name, RecordSchema};
 
 use super::DecodeError;
 use super::derive::Deriver;
+use super::key::Key;
 use crate::survey::{BandAt, FluxAt, Point, Repair, Survey, Time};
 
 /// How deep a schema may nest.
@@ -27,7 +28,7 @@ pub struct Plan {
 /// What becomes of a field.
 #[derive(Debug)]
 pub(super) struct Field {
-    pub(super) name: Box<str>,
+    pub(super) key: Key,
     pub(super) node: Node,
     pub(super) slot: Option<Slot>,
     pub(super) role: Role,
@@ -226,7 +227,7 @@ impl<'a> Compiler<'a> {
                 role: self.role(&path),
                 convert: self.convert(&field.name, prefix),
                 in_point: point_fields.as_ref().is_none_or(|names| names.contains(&field.name.as_str())),
-                name: field.name.clone().into(),
+                key: Key::new(&field.name),
             });
         }
         Ok(fields)

@@ -2,6 +2,7 @@
 
 use super::DecodeError;
 use super::compile::{CUTOUTS, Convert, Field, Node, OBJECT_IDS, Plan, Role, SLOTS, Slot};
+use super::key::Key;
 use super::reader::Reader;
 use crate::alert::{Alert, Cutouts};
 use crate::document::{Writer, tag};
@@ -24,10 +25,12 @@ pub(super) enum Captured<'a> {
 pub(super) struct Slots<'a>([Captured<'a>; SLOTS]);
 
 impl<'a> Slots<'a> {
+    #[inline]
     fn get(&self, slot: Slot) -> Captured<'a> {
         self.0[slot as usize]
     }
 
+    #[inline]
     fn set(&mut self, slot: Option<Slot>, value: Captured<'a>) {
         // A null never replaces a value: the same slot may be wanted at two places.
         if let (Some(slot), false) = (slot, matches!(value, Captured::None)) {
@@ -35,11 +38,13 @@ impl<'a> Slots<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn is_none(&self, slot: Slot) -> bool {
         matches!(self.get(slot), Captured::None)
     }
 
     /// The number, NaN where there is none.
+    #[inline]
     pub(super) fn real(&self, slot: Slot) -> f64 {
         match self.get(slot) {
             Captured::Real(value) => value,
@@ -48,6 +53,7 @@ impl<'a> Slots<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn integer(&self, slot: Slot) -> Option<i64> {
         match self.get(slot) {
             Captured::Integer(value) => Some(value),
@@ -55,6 +61,7 @@ impl<'a> Slots<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn text(&self, slot: Slot) -> Option<&'a str> {
         match self.get(slot) {
             Captured::Text(value) => Some(value),
@@ -62,6 +69,7 @@ impl<'a> Slots<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn truth(&self, slot: Slot) -> Option<bool> {
         truth(self.get(slot))
     }
@@ -81,24 +89,33 @@ fn truth(value: Captured<'_>) -> Option<bool> {
 /// The name of an element that is about to be written.
 #[derive(Clone, Copy)]
 enum Name<'n> {
-    Key(&'n str),
+    Field(&'n Key),
+    Entry(&'n str),
     Index(usize),
 }
 
+/// Where one reads, where one writes, and what is captured on the way.
 struct Io<'a, 'o> {
     reader: Reader<'a>,
-    slots: Slots<'a>,
+    slots: &'o mut Slots<'a>,
     out: &'o mut Vec<u8>,
 }
 
 impl Io<'_, '_> {
-    fn element(&mut self, tag: u8, name: Name<'_>, value: &[u8]) {
-        let mut writer = Writer::new(self.out);
+    /// Writes an element's type and name.
+    #[inline]
+    fn name(&mut self, tag: u8, name: Name<'_>) {
         match name {
-            Name::Key(key) => writer.key(tag, key),
-            Name::Index(index) => writer.index(tag, index),
+            Name::Field(key) => key.write(tag, self.out),
+            Name::Entry(key) => Writer::new(self.out).key(tag, key),
+            Name::Index(index) => Writer::new(self.out).index(tag, index),
         }
-        self.out.extend_from_slice(value);
+    }
+
+    #[inline]
+    fn element<const N: usize>(&mut self, tag: u8, name: Name<'_>, value: [u8; N]) {
+        self.name(tag, name);
+        self.out.extend_from_slice(&value);
     }
 }
 
@@ -109,25 +126,26 @@ impl Plan {
     /// The bytes do not fit the schema, or a required value is missing or impossible.
     pub fn decode(&self, datum: &[u8]) -> Result<(Alert, usize), DecodeError> {
         let survey = self.survey;
-        let (mut candidate, mut point, mut other) = (vec![0; 4], vec![0; 4], Vec::new());
+        let (mut candidate, mut point, mut other) = (begun(4096), begun(2048), Vec::with_capacity(512));
         let mut series = vec![Series::default(); survey.series.len()];
-        let mut io = Io { reader: Reader::new(datum), slots: Slots::default(), out: &mut other };
+        let mut slots = Slots::default();
+        let mut io = Io { reader: Reader::new(datum), slots: &mut slots, out: &mut other };
         for field in &self.fields {
             match field.role {
                 Role::Keep => field.emit(&mut io)?,
                 Role::Skip => {
-                    let value = field.node.skip(&mut io.reader, &mut io.slots)?;
+                    let value = field.node.skip(&mut io.reader, io.slots)?;
                     io.slots.set(field.slot, value);
                 }
                 Role::Detection => {
                     let mut inner = Io { reader: io.reader, slots: io.slots, out: &mut candidate };
                     detection(&field.node, &mut inner, &mut point)?;
-                    (io.reader, io.slots) = (inner.reader, inner.slots);
+                    io.reader = inner.reader;
                 }
                 Role::History(index) => self.history(&field.node, index, &mut io.reader, &mut series)?,
             }
         }
-        let (slots, length) = (io.slots, io.reader.position());
+        let length = io.reader.position();
         let alert = self.finish(&slots, Parts { candidate, point, other, series })?;
         Ok((alert, length))
     }
@@ -141,37 +159,31 @@ impl Plan {
     ) -> Result<(), DecodeError> {
         let survey = self.survey;
         let history = &survey.history[index];
-        let items = match node {
-            Node::Union(variants) => match &variants[variant(variants, reader)?] {
-                Node::Null => return Ok(()),
-                other => other,
-            },
-            other => other,
-        };
-        let Node::Array(item) = items else {
-            return Err(DecodeError::Schema(format!("{} is not an array", history.at)));
+        let item = match node.resolve(reader)? {
+            Node::Null => return Ok(()),
+            Node::Array(item) => item,
+            _ => return Err(DecodeError::Schema(format!("{} is not an array", history.at))),
         };
         let Node::Record(fields) = &**item else {
             return Err(DecodeError::Schema(format!("{} is not an array of records", history.at)));
         };
-        let mut document = Vec::with_capacity(1024);
+        let mut document = begun(2048);
         loop {
             let count = reader.block()?;
             if count == 0 {
                 return Ok(());
             }
             for _ in 0..count {
-                document.clear();
-                document.extend_from_slice(&[0; 4]);
-                let mut io = Io { reader: *reader, slots: Slots::default(), out: &mut document };
+                document.truncate(4);
+                let mut slots = Slots::default();
+                let mut io = Io { reader: *reader, slots: &mut slots, out: &mut document };
                 for field in fields {
                     field.emit(&mut io)?;
                 }
                 *reader = io.reader;
-                let slots = io.slots;
                 let mut measured = self.histories[index].measure(&slots, history.at)?;
                 measured.head.program = program(&slots);
-                self.histories[index].write(&measured, &mut Writer::new(&mut document));
+                self.histories[index].write(&measured, &mut document);
                 end(&mut document);
                 let undetected = history.otherwise.filter(|_| slots.is_none(Slot::Psf));
                 let series = &mut series[undetected.map_or(history.series, |otherwise| otherwise.1)];
@@ -194,16 +206,17 @@ impl Plan {
         let jd = measured.head.jd;
         measured.head.program = program(slots);
         measured.head.stamp = jd;
-        self.detection.write(&measured, &mut Writer::new(&mut point));
+        self.detection.write(&measured, &mut point);
         end(&mut point);
         let mut first = jd;
         let detections = series[0].iter().inspect(|point| first = first.min(point.head.jd)).count() + 1;
         series[0].push(&measured.head, &point);
-        let series = series.iter().map(|series| normalise(&series.stamped(jd, measured.head.program))).collect();
+        series.iter_mut().for_each(|series| series.stamp(jd, measured.head.program));
+        let series = series.into_iter().map(normalise).collect();
 
+        self.detection.write(&measured, &mut candidate);
+        self.detection.write_fit(slots, &mut candidate);
         let mut writer = Writer::new(&mut candidate);
-        self.detection.write(&measured, &mut writer);
-        self.detection.write_fit(slots, &mut writer);
         if survey.detection.first.is_some() {
             let named = self.detection.julian(slots.real(Slot::First));
             writer.double("jdstarthist", if named.is_finite() { named } else { first });
@@ -250,12 +263,9 @@ fn program(slots: &Slots<'_>) -> u8 {
 
 /// The detection's fields go into the candidate, and those that a light-curve point has into the point as well.
 fn detection(node: &Node, io: &mut Io<'_, '_>, point: &mut Vec<u8>) -> Result<(), DecodeError> {
-    let fields = match node {
+    let fields = match node.resolve(&mut io.reader)? {
         Node::Record(fields) => fields,
-        Node::Union(variants) => match &variants[variant(variants, &mut io.reader)?] {
-            Node::Record(fields) => fields,
-            _ => return Ok(()),
-        },
+        Node::Null => return Ok(()),
         _ => return Err(DecodeError::Schema("the detection is not a record".into())),
     };
     for field in fields {
@@ -268,6 +278,13 @@ fn detection(node: &Node, io: &mut Io<'_, '_>, point: &mut Vec<u8>) -> Result<()
     Ok(())
 }
 
+/// A document whose elements are to follow.
+fn begun(capacity: usize) -> Vec<u8> {
+    let mut document = Vec::with_capacity(capacity);
+    document.extend_from_slice(&[0; 4]);
+    document
+}
+
 /// Ends a document whose length stands at its start.
 fn end(document: &mut Vec<u8>) {
     document.push(0);
@@ -275,31 +292,25 @@ fn end(document: &mut Vec<u8>) {
     document[..4].copy_from_slice(&length.to_le_bytes());
 }
 
-fn variant(variants: &[Node], reader: &mut Reader<'_>) -> Result<usize, DecodeError> {
-    let index = reader.long()?;
-    usize::try_from(index)
-        .ok()
-        .filter(|index| *index < variants.len())
-        .ok_or_else(|| DecodeError::Corrupt(format!("variant {index} of a union of {}", variants.len())))
-}
-
 impl Field {
     fn emit(&self, io: &mut Io<'_, '_>) -> Result<(), DecodeError> {
+        let node = self.node.resolve(&mut io.reader)?;
         let value = match self.convert {
-            Convert::No => self.node.emit(Name::Key(&self.name), io)?,
+            Convert::No => node.emit(Name::Field(&self.key), io)?,
             Convert::Boolean => {
-                let value = self.node.skip(&mut io.reader, &mut io.slots)?;
+                let value = node.skip(&mut io.reader, io.slots)?;
                 if let Some(value) = truth(value) {
-                    io.element(tag::BOOLEAN, Name::Key(&self.name), &[u8::from(value)]);
+                    self.key.element(tag::BOOLEAN, [u8::from(value)], io.out);
                 }
                 value
             }
             Convert::NoneStrings(none) => {
-                let value = self.node.skip(&mut io.reader, &mut io.slots)?;
+                let value = node.skip(&mut io.reader, io.slots)?;
                 if let Captured::Text(text) = value
                     && !none.contains(&text)
                 {
-                    Writer::new(io.out).string(&self.name, text);
+                    self.key.write(tag::STRING, io.out);
+                    Writer::new(io.out).string_body(text);
                 }
                 value
             }
@@ -310,20 +321,47 @@ impl Field {
 }
 
 impl Node {
+    /// The node of the value that follows: that variant, where it is a union.
+    #[inline]
+    fn resolve(&self, reader: &mut Reader<'_>) -> Result<&Self, DecodeError> {
+        let mut node = self;
+        while let Self::Union(variants) = node {
+            let index = reader.long()?;
+            let chosen = usize::try_from(index).ok().and_then(|index| variants.get(index));
+            node = chosen.ok_or_else(|| {
+                DecodeError::Corrupt(format!("variant {index} of a union of {}", variants.len()))
+            })?;
+        }
+        Ok(node)
+    }
+
     /// Reads a value, writes it as an element unless it is null or not finite, and gives it where it is a scalar.
+    #[inline]
     fn emit<'a>(&self, name: Name<'_>, io: &mut Io<'a, '_>) -> Result<Captured<'a>, DecodeError> {
         match self {
-            Self::Union(variants) => {
-                let index = variant(variants, &mut io.reader)?;
-                variants[index].emit(name, io)
+            Self::Null => Ok(Captured::None),
+            Self::Float | Self::Double => {
+                let double = matches!(self, Self::Double);
+                let value = if double { io.reader.double()? } else { io.reader.float()?.into() };
+                if value.is_finite() {
+                    io.element(tag::DOUBLE, name, value.to_le_bytes());
+                }
+                Ok(Captured::Real(value))
             }
+            other => other.emit_other(name, io),
+        }
+    }
+
+    /// What is neither null nor a real number.
+    fn emit_other<'a>(&self, name: Name<'_>, io: &mut Io<'a, '_>) -> Result<Captured<'a>, DecodeError> {
+        match self {
+            Self::Union(_) => return self.resolve(&mut io.reader)?.emit_other(name, io),
             Self::Record(fields) => {
                 let start = open(tag::DOCUMENT, name, io);
                 for field in fields {
                     field.emit(io)?;
                 }
                 close(start, io);
-                Ok(Captured::None)
             }
             Self::Array(item) => {
                 let start = open(tag::ARRAY, name, io);
@@ -339,7 +377,6 @@ impl Node {
                     }
                 }
                 close(start, io);
-                Ok(Captured::None)
             }
             Self::Map(item) => {
                 let start = open(tag::DOCUMENT, name, io);
@@ -353,37 +390,42 @@ impl Node {
                         if key.contains('\0') {
                             return Err(DecodeError::Corrupt("a map key holds a NUL".into()));
                         }
-                        item.emit(Name::Key(key), io)?;
+                        item.emit(Name::Entry(key), io)?;
                     }
                 }
                 close(start, io);
-                Ok(Captured::None)
             }
             scalar => {
                 let value = scalar.scalar(&mut io.reader)?;
                 scalar.write(value, name, io);
-                Ok(value)
+                return Ok(value);
             }
         }
+        Ok(Captured::None)
     }
 
     fn write(&self, value: Captured<'_>, name: Name<'_>, io: &mut Io<'_, '_>) {
         match (self, value) {
-            (Self::Int, Captured::Integer(value)) => io.element(tag::INT32, name, &(value as i32).to_le_bytes()),
             (Self::Timestamp(ticks), Captured::Integer(value)) => {
-                io.element(tag::DATETIME, name, &value.div_euclid(*ticks).to_le_bytes());
+                io.element(tag::DATETIME, name, value.div_euclid(*ticks).to_le_bytes());
             }
-            (_, Captured::Integer(value)) => io.element(tag::INT64, name, &value.to_le_bytes()),
-            (_, Captured::Real(value)) if value.is_finite() => io.element(tag::DOUBLE, name, &value.to_le_bytes()),
-            (_, Captured::Truth(value)) => io.element(tag::BOOLEAN, name, &[u8::from(value)]),
-            (_, Captured::Text(value)) => {
-                io.element(tag::STRING, name, &[]);
-                Writer::new(io.out).string_body(value);
+            (Self::Enum(symbols), Captured::Integer(value)) => {
+                let symbol = usize::try_from(value).ok().and_then(|index| symbols.get(index));
+                io.name(tag::STRING, name);
+                Writer::new(io.out).string_body(symbol.expect("reading has checked the index"));
             }
+            (_, Captured::Truth(value)) => io.element(tag::BOOLEAN, name, [u8::from(value)]),
             (_, Captured::Bytes(value)) => {
-                io.element(tag::BINARY, name, &(value.len() as i32).to_le_bytes());
+                io.element(tag::BINARY, name, (value.len() as i32).to_le_bytes());
                 io.out.push(0);
                 io.out.extend_from_slice(value);
+            }
+            (Self::Int, Captured::Integer(value)) => io.element(tag::INT32, name, (value as i32).to_le_bytes()),
+            (_, Captured::Integer(value)) => io.element(tag::INT64, name, value.to_le_bytes()),
+            (_, Captured::Real(value)) if value.is_finite() => io.element(tag::DOUBLE, name, value.to_le_bytes()),
+            (_, Captured::Text(value)) => {
+                io.name(tag::STRING, name);
+                Writer::new(io.out).string_body(value);
             }
             (_, Captured::None | Captured::Real(_)) => {}
         }
@@ -414,7 +456,7 @@ impl Node {
     /// Reads a value without writing it; what is wanted inside it is captured all the same.
     fn skip<'a>(&self, reader: &mut Reader<'a>, slots: &mut Slots<'a>) -> Result<Captured<'a>, DecodeError> {
         match self {
-            Self::Union(variants) => variants[variant(variants, reader)?].skip(reader, slots),
+            Self::Union(_) => self.resolve(reader)?.skip(reader, slots),
             Self::Record(fields) => {
                 for field in fields {
                     let value = field.node.skip(reader, slots)?;
@@ -443,7 +485,7 @@ impl Node {
 }
 
 fn open(tag: u8, name: Name<'_>, io: &mut Io<'_, '_>) -> usize {
-    io.element(tag, name, &[]);
+    io.name(tag, name);
     let start = io.out.len();
     io.out.extend_from_slice(&[0; 4]);
     start

@@ -5,7 +5,8 @@
 use super::DecodeError;
 use super::compile::Slot;
 use super::decode::Slots;
-use crate::document::Writer;
+use super::key::Key;
+use crate::document::{Writer, tag};
 use crate::lightcurve::{Band, PointHead};
 use crate::survey::{BandAt, FluxAt, Point, Time};
 use crate::units::{Jd, Mag, NanoJansky};
@@ -20,16 +21,55 @@ const POSSIBLE_JD: std::ops::Range<f64> = 2_400_000.0..2_500_000.0;
 #[derive(Debug)]
 pub(super) struct Deriver {
     point: &'static Point,
-    /// Names that the survey's own record has.
-    own: Vec<&'static str>,
+    /// Names that the survey's own record has, a bit each.
+    own: u32,
     /// Whether a position that can not be is an error (the detection's own) or just unknown.
     strict: bool,
 }
 
 /// Every name that is ever derived.
-const NAMES: [&str; 18] = [
-    "jd", "band", "psfFlux", "psfFluxErr", "snr_psf", "apFlux", "apFluxErr", "snr_ap", "magpsf", "sigmapsf",
-    "diffmaglim", "isdiffpos", "chipsf", "magap", "sigmagap", "mag", "magerr", "snr",
+#[derive(Debug, Clone, Copy)]
+enum Name {
+    Jd,
+    Band,
+    PsfFlux,
+    PsfFluxErr,
+    SnrPsf,
+    ApFlux,
+    ApFluxErr,
+    SnrAp,
+    Magpsf,
+    Sigmapsf,
+    Diffmaglim,
+    Isdiffpos,
+    Chipsf,
+    Magap,
+    Sigmagap,
+    Mag,
+    Magerr,
+    Snr,
+}
+
+/// In the order of [`Name`].
+static KEYS: [Key; Name::Snr as usize + 1] = [
+    Key::short("jd"),
+    Key::short("band"),
+    Key::short("psfFlux"),
+    Key::short("psfFluxErr"),
+    Key::short("snr_psf"),
+    Key::short("apFlux"),
+    Key::short("apFluxErr"),
+    Key::short("snr_ap"),
+    Key::short("magpsf"),
+    Key::short("sigmapsf"),
+    Key::short("diffmaglim"),
+    Key::short("isdiffpos"),
+    Key::short("chipsf"),
+    Key::short("magap"),
+    Key::short("sigmagap"),
+    Key::short("mag"),
+    Key::short("magerr"),
+    Key::short("snr"),
 ];
 
 /// The numbers that went into a point's head, with what only the document gets.
@@ -41,7 +81,8 @@ pub(super) struct Measured {
 
 impl Deriver {
     pub(super) fn new(point: &'static Point, record: &[&str], strict: bool) -> Self {
-        let own = NAMES.into_iter().filter(|name| record.contains(name)).collect();
+        let has = |(bit, key): (usize, &Key)| u32::from(record.iter().any(|name| key.is(name))) << bit;
+        let own = KEYS.iter().enumerate().map(has).sum();
         Self { point, own, strict }
     }
 
@@ -129,61 +170,76 @@ impl Deriver {
             FluxAt::NanoJansky { .. } => (v, e),
             FluxAt::Counts { none, .. } => {
                 let zero_point = slots.real(Slot::ZeroPoint);
-                if v <= none || !zero_point.is_finite() {
+                if value != Slot::Psf || v <= none || !zero_point.is_finite() {
                     return (f64::NAN, f64::NAN);
                 }
-                let error = if e <= none { f64::NAN } else { NanoJansky::from_counts(e, zero_point).0 };
-                (NanoJansky::from_counts(v, zero_point).0, error)
+                let one = NanoJansky::from_counts(1.0, zero_point).0;
+                (v * one, if e <= none { f64::NAN } else { e * one })
             }
+        }
+    }
+
+    /// Whether a name is to be written, and how.
+    #[inline]
+    fn key(&self, name: Name) -> Option<&'static Key> {
+        (self.own & (1 << name as u32) == 0).then(|| &KEYS[name as usize])
+    }
+
+    /// Writes a number where there is one.
+    #[inline]
+    fn put(&self, name: Name, value: f64, out: &mut Vec<u8>) {
+        if let (true, Some(key)) = (value.is_finite(), self.key(name)) {
+            key.element(tag::DOUBLE, value.to_le_bytes(), out);
         }
     }
 
     /// Appends the derived fields to the open document.
-    pub(super) fn write(&self, measured: &Measured, writer: &mut Writer<'_>) {
+    pub(super) fn write(&self, measured: &Measured, out: &mut Vec<u8>) {
         let head = &measured.head;
-        let mut put = |name: &str, value: f64| {
-            if value.is_finite() && !self.own.contains(&name) {
-                writer.double(name, value);
-            }
-        };
         let (flux, error) = (head.flux, head.flux_error);
-        let snr = flux.abs() / error;
-        put("jd", head.jd);
-        put("psfFlux", flux);
-        put("psfFluxErr", error);
-        put("snr_psf", snr);
-        put("apFlux", measured.aperture.0);
-        put("apFluxErr", measured.aperture.1);
-        put("snr_ap", measured.aperture.0.abs() / measured.aperture.1);
+        let (aperture, aperture_error) = measured.aperture;
+        self.put(Name::Jd, head.jd, out);
+        self.put(Name::PsfFlux, flux, out);
+        self.put(Name::PsfFluxErr, error, out);
+        self.put(Name::SnrPsf, flux.abs() / error, out);
+        self.put(Name::ApFlux, aperture, out);
+        self.put(Name::ApFluxErr, aperture_error, out);
+        self.put(Name::SnrAp, aperture.abs() / aperture_error, out);
         if !matches!(self.point.flux, FluxAt::Magnitude { .. }) {
-            let (mag, mag_error) = magnitude(flux, error);
-            put("magpsf", mag);
-            put("sigmapsf", mag_error);
-            put("diffmaglim", NanoJansky(error).limiting_mag().map_or(f64::NAN, |mag| mag.0));
-            let (mag, mag_error) = magnitude(measured.aperture.0, measured.aperture.1);
-            put("magap", mag);
-            put("sigmagap", mag_error);
+            self.write_magnitudes(measured, out);
         }
+        if let (true, Some(key)) = (head.band != Band::default(), self.key(Name::Band)) {
+            key.write(tag::STRING, out);
+            Writer::new(out).string_body(head.band.as_str());
+        }
+    }
+
+    /// Appends what a record of fluxes does not have itself.
+    fn write_magnitudes(&self, measured: &Measured, out: &mut Vec<u8>) {
+        let (flux, error) = (measured.head.flux, measured.head.flux_error);
+        let (mag, mag_error) = magnitude(flux, error);
+        self.put(Name::Magpsf, mag, out);
+        self.put(Name::Sigmapsf, mag_error, out);
+        if self.key(Name::Diffmaglim).is_some() {
+            self.put(Name::Diffmaglim, NanoJansky(error).limiting_mag().map_or(f64::NAN, |mag| mag.0), out);
+        }
+        let (magap, magap_error) = magnitude(measured.aperture.0, measured.aperture.1);
+        self.put(Name::Magap, magap, out);
+        self.put(Name::Sigmagap, magap_error, out);
         if matches!(self.point.flux, FluxAt::Counts { .. }) {
-            let (mag, mag_error) = magnitude(flux.max(0.0), error);
-            put("mag", mag);
-            put("magerr", mag_error);
-            put("snr", flux / error);
+            let positive = flux > 0.0;
+            self.put(Name::Mag, if positive { mag } else { f64::NAN }, out);
+            self.put(Name::Magerr, if positive { mag_error } else { f64::NAN }, out);
+            self.put(Name::Snr, flux / error, out);
         }
-        if flux.is_finite() && !matches!(self.point.flux, FluxAt::Magnitude { .. }) && !self.own.contains(&"isdiffpos") {
-            writer.boolean("isdiffpos", flux > 0.0);
-        }
-        if !self.own.contains(&"band") && head.band != Band::default() {
-            writer.string("band", head.band.as_str());
+        if let (true, Some(key)) = (flux.is_finite(), self.key(Name::Isdiffpos)) {
+            key.element(tag::BOOLEAN, [u8::from(flux > 0.0)], out);
         }
     }
 
     /// Appends what only a detection has, unless its record has it.
-    pub(super) fn write_fit(&self, slots: &Slots<'_>, writer: &mut Writer<'_>) {
-        let reduced = slots.real(Slot::Chi2) / slots.real(Slot::FitPoints);
-        if reduced.is_finite() && !self.own.contains(&"chipsf") {
-            writer.double("chipsf", reduced);
-        }
+    pub(super) fn write_fit(&self, slots: &Slots<'_>, out: &mut Vec<u8>) {
+        self.put(Name::Chipsf, slots.real(Slot::Chi2) / slots.real(Slot::FitPoints), out);
     }
 }
 

@@ -7,6 +7,7 @@ pub mod container;
 pub mod decode;
 pub mod decoder;
 mod derive;
+mod key;
 mod reader;
 
 pub use compile::Plan;

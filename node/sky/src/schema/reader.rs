@@ -22,10 +22,12 @@ impl<'a> Reader<'a> {
         self.bytes.len() - self.at
     }
 
+    #[cold]
     fn truncated(&self, wanted: &str) -> DecodeError {
         DecodeError::Truncated(format!("{wanted} at byte {} of {}", self.at, self.bytes.len()))
     }
 
+    #[inline]
     pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
         let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len());
         let end = end.ok_or_else(|| self.truncated(&format!("{length} bytes are missing")))?;
@@ -35,7 +37,19 @@ impl<'a> Reader<'a> {
     }
 
     /// A zig-zag variable-length integer.
+    #[inline]
     pub(super) fn long(&mut self) -> Result<i64, DecodeError> {
+        match self.bytes.get(self.at) {
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(i64::from(byte >> 1) ^ -i64::from(byte & 1))
+            }
+            _ => self.longer(),
+        }
+    }
+
+    /// An integer of more than one byte.
+    fn longer(&mut self) -> Result<i64, DecodeError> {
         let mut value = 0u64;
         for shift in (0..70).step_by(7) {
             let Some(&byte) = self.bytes.get(self.at) else {
@@ -50,28 +64,34 @@ impl<'a> Reader<'a> {
         Err(DecodeError::Corrupt(format!("a number longer than 10 bytes before byte {}", self.at)))
     }
 
+    #[inline]
     pub(super) fn int(&mut self) -> Result<i32, DecodeError> {
         let value = self.long()?;
         i32::try_from(value).map_err(|_| DecodeError::Corrupt(format!("{value} does not fit an int before byte {}", self.at)))
     }
 
+    #[inline]
     pub(super) fn float(&mut self) -> Result<f32, DecodeError> {
         Ok(f32::from_le_bytes(self.array()?))
     }
 
+    #[inline]
     pub(super) fn double(&mut self) -> Result<f64, DecodeError> {
         Ok(f64::from_le_bytes(self.array()?))
     }
 
+    #[inline]
     pub(super) fn boolean(&mut self) -> Result<bool, DecodeError> {
         Ok(self.array::<1>()?[0] != 0)
     }
 
+    #[inline]
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         Ok(self.take(N)?.try_into().expect("take gives the length it was asked for"))
     }
 
     /// Length-prefixed bytes.
+    #[inline]
     pub(super) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         let length = self.long()?;
         let length = usize::try_from(length)
@@ -80,6 +100,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A length-prefixed UTF-8 string.
+    #[inline]
     pub(super) fn string(&mut self) -> Result<&'a str, DecodeError> {
         let bytes = self.bytes()?;
         std::str::from_utf8(bytes)
