@@ -42,6 +42,12 @@ pub struct FilterBook {
     pub rejected: u64,
     /// Those on which it failed.
     pub failed: u64,
+    /// Failures since it last gave an answer.
+    #[serde(default)]
+    pub failing: u64,
+    /// Whether it failed so often in a row that it is not asked any more.
+    #[serde(default)]
+    pub suspended: bool,
 }
 
 /// All counts of a run.
@@ -111,16 +117,28 @@ impl Books {
         self.filters.iter_mut().find(|book| book.filter == filter && book.version == version)
     }
 
-    /// Counts what a filter said of an alert.
-    pub fn count_verdict(&mut self, filter: &str, version: &str, verdict: Verdict) {
+    /// Counts what a filter said of an alert, unless it is suspended; after `suspend_after` failures in a row (0: never) it is. Gives whether
+    /// the answer counts.
+    pub fn count_verdict(&mut self, filter: &str, version: &str, verdict: Verdict, suspend_after: u64) -> bool {
         self.open_filter(filter, version);
         let book = self.filter(filter, version).expect("it was opened above");
+        if book.suspended {
+            return false;
+        }
         book.decided += 1;
         match verdict {
             Verdict::Passed => book.passed += 1,
             Verdict::Rejected => book.rejected += 1,
             Verdict::Failed => book.failed += 1,
         }
+        book.failing = if verdict == Verdict::Failed { book.failing + 1 } else { 0 };
+        book.suspended = suspend_after > 0 && book.failing >= suspend_after;
+        true
+    }
+
+    /// Whether a filter is suspended.
+    pub fn suspended(&self, filter: &str, version: &str) -> bool {
+        self.filters.iter().any(|book| book.suspended && book.filter == filter && book.version == version)
     }
 
     /// Whether everything is accounted for.
@@ -153,7 +171,7 @@ mod tests {
         }
         books.count(UNKNOWN_SURVEY, &source, Fate::DeadLettered("not_avro"));
         for verdict in [Verdict::Passed, Verdict::Rejected, Verdict::Failed] {
-            books.count_verdict("young", "1", verdict);
+            books.count_verdict("young", "1", verdict, 0);
         }
         assert!(books.balance());
         assert_eq!((books.consumed(), books.dead_lettered()), (5, 2));
@@ -161,5 +179,19 @@ mod tests {
         assert_eq!(books.filters[0].decided, 3);
         books.filters[0].passed += 1;
         assert!(!books.balance(), "an alert that is counted twice is seen");
+    }
+
+    #[test]
+    fn a_filter_that_keeps_failing_is_suspended_and_its_later_answers_do_not_count() {
+        let mut books = Books::default();
+        for verdict in [Verdict::Failed, Verdict::Failed, Verdict::Rejected, Verdict::Failed, Verdict::Failed] {
+            assert!(books.count_verdict("broken", "1", verdict, 3));
+        }
+        assert!(!books.suspended("broken", "1"), "an answer in between starts the count anew");
+        assert!(books.count_verdict("broken", "1", Verdict::Failed, 3));
+        assert!(books.suspended("broken", "1"));
+        assert!(!books.count_verdict("broken", "1", Verdict::Passed, 3));
+        assert_eq!((books.filters[0].decided, books.filters[0].failed, books.filters[0].passed), (6, 5, 0));
+        assert!(books.balance());
     }
 }

@@ -53,6 +53,8 @@ pub struct Models {
 pub struct Filters {
     /// Access programmes by survey, where a filter does not say.
     pub permissions: BTreeMap<String, Vec<u8>>,
+    /// A filter that fails on so many alerts in a row is not asked any more; 0: never.
+    pub suspend_after: u64,
 }
 
 /// The simulated night.

@@ -65,6 +65,8 @@ pub struct Pipeline<S> {
     pub batch: usize,
     /// Batches that may be under way.
     pub batches_in_flight: usize,
+    /// A filter that fails on so many alerts in a row is suspended; 0: never.
+    pub suspend_after: u64,
 }
 
 /// A batch with its fate, not yet committed.
@@ -74,8 +76,8 @@ struct Decided {
     finished: Instant,
     progress: Vec<(Arc<str>, u64)>,
     fates: Vec<(&'static str, Arc<str>, Fate)>,
-    verdicts: Vec<(usize, Verdict)>,
-    results: Vec<ResultRecord>,
+    verdicts: Vec<Answer>,
+    results: Vec<(usize, ResultRecord)>,
     dead: Vec<DeadLetter>,
     _permit: OwnedSemaphorePermit,
 }
@@ -84,8 +86,16 @@ struct Decided {
 #[derive(Debug, Default)]
 struct Filtered {
     alerts: usize,
-    verdicts: Vec<(usize, Verdict)>,
-    results: Vec<ResultRecord>,
+    verdicts: Vec<Answer>,
+    results: Vec<(usize, ResultRecord)>,
+}
+
+/// What one filter said of one alert of a batch.
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    alert: usize,
+    filter: usize,
+    verdict: Verdict,
 }
 
 /// The place of a batch in the order of storing.
@@ -207,12 +217,14 @@ impl<S: Store> Pipeline<S> {
             for ((received, ingested), enriched) in fresh(&received, &ingested).zip(enriched.iter()) {
                 let judged = filters.judge(received, ingested, enriched, now, &mut judging);
                 report(&filters, received, &judged);
+                let alert = filtered.alerts;
                 filtered.alerts += 1;
-                filtered.verdicts.extend(judged.verdicts);
-                filtered.results.extend(judged.results);
+                let answers = judged.verdicts.into_iter();
+                filtered.verdicts.extend(answers.map(|(filter, verdict)| Answer { alert, filter, verdict }));
+                filtered.results.extend(judged.results.into_iter().map(|result| (alert, result)));
             }
             let mut asked = vec![0; filters.list().len()];
-            filtered.verdicts.iter().for_each(|verdict| asked[verdict.0] += 1);
+            filtered.verdicts.iter().for_each(|answer| asked[answer.filter] += 1);
             stats.record_filters(&judging.spent, &asked);
             filtered
         };
@@ -281,11 +293,26 @@ impl<S: Store> Pipeline<S> {
         for (survey, source, fate) in &decided.fates {
             emission.books.count(survey, source, *fate);
         }
-        for (filter, verdict) in &decided.verdicts {
-            let filter = &self.filters.list()[*filter];
-            emission.books.count_verdict(&filter.name, filter.version(), *verdict);
+        let mut void: Vec<(usize, usize)> = Vec::new();
+        for Answer { alert, filter: index, verdict } in &decided.verdicts {
+            let filter = &self.filters.list()[*index];
+            let (books, version) = (&mut emission.books, filter.version());
+            if !books.count_verdict(&filter.name, version, *verdict, self.suspend_after) {
+                void.push((*alert, *index));
+            } else if *verdict == Verdict::Failed && books.suspended(&filter.name, version) {
+                let failures = self.suspend_after;
+                tracing::error!(filter = %filter.name, "the filter is suspended: it failed on {failures} alerts in a row");
+                self.filters.suspend(*index);
+            }
         }
-        emission.results.append(&mut decided.results);
+        for (alert, mut result) in decided.results.drain(..) {
+            result.passed.retain(|passed| {
+                !void.iter().any(|(of, filter)| *of == alert && self.filters.list()[*filter].name == passed.name)
+            });
+            if !result.passed.is_empty() {
+                emission.results.push(result);
+            }
+        }
         emission.dead_letters.extend(decided.dead.iter().cloned());
         open.push(decided);
     }
@@ -295,7 +322,7 @@ impl<S: Store> Pipeline<S> {
             let alerts = decided.fates.len();
             self.stats.record(Stage::Emit, alerts, decided.finished.elapsed(), Duration::ZERO);
             self.stats.record(Stage::EndToEnd, alerts, decided.arrived.elapsed(), Duration::ZERO);
-            let passed = decided.verdicts.iter().filter(|verdict| verdict.1 == Verdict::Passed).count();
+            let passed = decided.verdicts.iter().filter(|answer| answer.verdict == Verdict::Passed).count();
             self.stats.committed.fetch_add(alerts as u64, Ordering::Relaxed);
             self.stats.dead.fetch_add(decided.dead.len() as u64, Ordering::Relaxed);
             self.stats.passed.fetch_add(passed as u64, Ordering::Relaxed);

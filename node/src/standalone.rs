@@ -94,8 +94,11 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
     let (sink, recovered) =
         Output::open(&options.out, Arc::clone(&documents), compute.clone(), provenance, &identity)?;
     let mut books = recovered.books;
-    for filter in filters.list() {
+    for (index, filter) in filters.list().iter().enumerate() {
         books.open_filter(&filter.name, filter.version());
+        if books.suspended(&filter.name, filter.version()) {
+            filters.suspend(index);
+        }
     }
     if books.consumed() > 0 {
         tracing::info!("going on with {}: {} alerts are done", options.out.display(), books.consumed());
@@ -112,6 +115,7 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
         clock: now,
         batch: config.input.batch,
         batches_in_flight: config.input.batches_in_flight,
+        suspend_after: config.filters.suspend_after,
     });
     let expected = source.expected().map(|all| all.saturating_sub(recovered.progress.values().sum()));
     let watcher = tokio::spawn(summary::watch(Arc::clone(&stats), expected, config.input.batches_in_flight));

@@ -106,7 +106,8 @@ fn filter_table(stats: &Stats, books: &Books, filters: &Filters) -> Table {
         let cost = cost.map_or_else(String::new, |cost| format!("{:.1}", cost.as_secs_f64() * 1e6));
         let counts = [book.decided, book.passed, book.rejected, book.failed].map(|count| count.to_string());
         let [decided, passed, rejected, failed] = counts;
-        table.add_row([book.filter.clone(), decided, passed, rejected, failed, cost]);
+        let name = if book.suspended { format!("{} (suspended)", book.filter) } else { book.filter.clone() };
+        table.add_row([name, decided, passed, rejected, failed, cost]);
     }
     right_align(&mut table);
     table

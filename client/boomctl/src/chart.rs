@@ -262,7 +262,7 @@ mod tests {
         let lines = drawn(&marks(), 80);
         let all = lines.join("\n");
         let find = |symbol: char| {
-            let mut at = (1..lines.len()).flat_map(|row| {
+            let mut at = (2..lines.len()).flat_map(|row| {
                 let columns = lines[row]
                     .chars()
                     .enumerate()

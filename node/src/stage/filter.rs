@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use boom_filter::{FilterSet, Outcome, Program, Scratch};
@@ -55,6 +56,7 @@ impl Filter {
 #[derive(Debug)]
 pub struct Filters {
     filters: Vec<Filter>,
+    suspended: Vec<AtomicBool>,
     groups: Vec<Group>,
 }
 
@@ -107,7 +109,13 @@ impl Filters {
                 groups.push(Group { survey, programs, others, members, set });
             }
         }
-        Self { filters, groups }
+        let suspended = filters.iter().map(|_| AtomicBool::new(false)).collect();
+        Self { filters, suspended, groups }
+    }
+
+    /// Stops asking a filter: what it would still say does not count.
+    pub fn suspend(&self, filter: usize) {
+        self.suspended[filter].store(true, Ordering::Relaxed);
     }
 
     /// The filters, in the order of the verdicts' numbers.
@@ -145,7 +153,9 @@ impl Filters {
             let view = RawDocument::from_bytes(&judging.view).expect("the view's own writer ends what it begins");
             let mut passed = Vec::new();
             let (scratch, spent) = (&mut judging.scratches[number], &mut judging.spent);
-            group.set.evaluate(view, Jd(alert.head.jd).unix_millis(), scratch, |member, outcome| {
+            let time = Jd(alert.head.jd).unix_millis();
+            let asked = |member: usize| !self.suspended[group.members[member]].load(Ordering::Relaxed);
+            group.set.evaluate_where(view, (time, scratch), asked, |member, outcome| {
                 let index = group.members[member];
                 let filter = &self.filters[index];
                 let verdict = match outcome {
