@@ -38,7 +38,7 @@ show() {
 }
 
 demo() {
-    local out status=0 models result object candid
+    local out status=0 result object candid
     out=$(demo_directory "${1:-boom-demo}")
     need_compiler
     need_cargo
@@ -49,10 +49,8 @@ demo() {
     fi
     step "building boom-node and boomctl (the first time takes some minutes)"
     cargo build "$PROFILE" --locked --quiet --manifest-path "$ROOT/Cargo.toml" -p boom-node -p boomctl
-    models=$ROOT/deploy/models
-    if [[ $PWD == "$ROOT" ]]; then models=deploy/models; fi
-    printf '\n%s$ boom-node standalone --models %s --out %s%s\n' "$BOLD" "$models" "$out" "$PLAIN"
-    "$CARGO_TARGET_DIR/release/boom-node" standalone --models "$models" --out "$out" || status=$?
+    printf '\n%s$ boom-node standalone --out %s%s\n' "$BOLD" "$out" "$PLAIN"
+    "$CARGO_TARGET_DIR/release/boom-node" standalone --out "$out" || status=$?
     # 3: it ran to its end, and some packets are in the dead letters.
     [[ $status == 0 || $status == 3 ]] || exit "$status"
     touch "$out/.demo-ended"

@@ -187,7 +187,7 @@ fn what_is_not_avro_is_a_dead_letter() {
 #[test]
 fn avro_of_an_unknown_survey_is_a_dead_letter_and_survey_decides() {
     let night = Night::new();
-    let strange = night.last().renamed("\"ztf\"", "\"hubble\"").bytes();
+    let strange = night.last().renamed("ztf", "hubble").bytes();
     night.dies(&strange, "unknown_survey", &["hubble.alert", "ztf.alert", "--survey"]);
     let out = night.path("decided");
     Standalone::new(&out)

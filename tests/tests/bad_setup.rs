@@ -162,8 +162,8 @@ as = "mine"
 fn a_model_file_that_is_missing_leaves_the_model_out_with_one_line() {
     let (directory, _) = alerts(2);
     let ended = with_models(directory.path(), &[]);
-    ended.expect(0).says(&["model boom_rb is left out", "boom_rb.onnx is not in", "--models DIR"]);
-    assert_eq!(ended.stderr.matches("model boom_rb").count(), 1);
+    ended.expect(0).says(&["model braai is left out", "braai_d6_m9.onnx is not in", "--models DIR"]);
+    assert_eq!(ended.stderr.matches("model braai").count(), 1);
     assert_eq!(ledger(&directory.path().join("out")).consumed(), 2);
 }
 
@@ -177,8 +177,9 @@ fn a_model_of_ones_own_is_used_by_its_manifest() {
 #[test]
 fn a_model_file_that_is_broken_is_refused() {
     let (directory, _) = alerts(1);
-    let ended = with_models(directory.path(), &[("boom_rb.onnx", &network()[..1000])]);
-    ended.expect(2).says(&["boom_rb.onnx", "SHA-256", "damaged"]);
+    let manifest = fs::read(repository().join("deploy/models/boom_rb.toml")).unwrap();
+    let files = [("boom_rb.toml", manifest.as_slice()), ("boom_rb.onnx", &network()[..1000])];
+    with_models(directory.path(), &files).expect(2).says(&["boom_rb.onnx", "SHA-256", "damaged"]);
     let ended = with_models(
         directory.path(),
         &[

@@ -36,16 +36,14 @@ struct Cli {
     command: Command,
 }
 
+// What has no text here has it, longer, at its arguments.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Import tables as catalogs to match alerts against, and list them.
     #[command(subcommand)]
     Catalog(catalog::CatalogCommand),
-    /// Show an alert: its document, or on a terminal a summary with the light curve of its object.
     Alert(alert::AlertArgs),
-    /// Show an object: its document, or on a terminal a summary with its light curve.
     Object(object::ObjectArgs),
-    /// Write the science, template and difference images of an alert as PNG files.
     Cutouts(cutouts::CutoutsArgs),
     /// Check filters, and try them on alerts or on any documents; nothing has to run.
     #[command(subcommand)]

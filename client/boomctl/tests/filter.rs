@@ -1,4 +1,5 @@
 //! `boomctl filter`, run as one runs it.
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests too.
 
 mod common;
 

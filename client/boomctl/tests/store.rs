@@ -1,4 +1,5 @@
 //! The commands that look into a store, run as one runs them, on a small store made here.
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests too.
 
 mod common;
 

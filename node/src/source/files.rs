@@ -52,6 +52,7 @@ impl Source for Files {
                 source: Arc::from(input.display().to_string()),
                 offset: 0,
                 max_bytes: self.max_bytes,
+                broken: false,
                 emit: &mut *emit,
             };
             let flow = if is_stdin(input) {
@@ -121,6 +122,8 @@ struct Reading<'e> {
     source: Arc<str>,
     offset: u64,
     max_bytes: usize,
+    /// Whether the last file ended or broke before its end.
+    broken: bool,
     emit: &'e mut dyn FnMut(Packet) -> ControlFlow<()>,
 }
 
@@ -172,6 +175,10 @@ impl Reading<'_> {
             }
             let member = entry.path().map_or_else(|_| "a member".to_owned(), |path| path.display().to_string());
             self.file(entry, &format!("{name}:{member}"))?;
+            if std::mem::take(&mut self.broken) {
+                // What is behind it is gone with it: one fault, one dead letter.
+                break;
+            }
         }
         ControlFlow::Continue(())
     }
@@ -181,6 +188,7 @@ impl Reading<'_> {
         let mut bytes = Vec::new();
         let read = stream.by_ref().take(self.max_bytes as u64 + 1).read_to_end(&mut bytes);
         if let Err(error) = read {
+            self.broken = true;
             return self.fault(name, bytes, cut(name, &error));
         }
         if bytes.len() <= self.max_bytes {

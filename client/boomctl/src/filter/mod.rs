@@ -18,11 +18,8 @@ const INVALID: u8 = 2;
 /// Check filters, and try them on alerts or on any documents.
 #[derive(Debug, Subcommand)]
 pub(crate) enum FilterCommand {
-    /// Check filter files: all problems, each with its path into the JSON.
     Check(check::CheckArgs),
-    /// Try a filter on alert packets.
     Test(test::TestArgs),
-    /// Run a pipeline on any documents.
     Eval(eval::EvalArgs),
 }
 

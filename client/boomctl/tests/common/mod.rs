@@ -1,5 +1,6 @@
 //! What the tests share: running the binary, and a small ZTF packet made here.
 #![allow(dead_code, unreachable_pub)] // Each test binary uses a part of it.
+#![allow(clippy::unwrap_used)] // A helper of tests, not a `#[test]` itself.
 
 use std::collections::HashMap;
 use std::io::Write;
