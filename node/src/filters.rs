@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use boom_filter::{Program, Rules};
-use boom_sky::survey::Survey;
-use serde_json::Value;
+use boom_filter::{FilterFile, Rules};
+use boom_sky::survey::{SURVEYS, Survey};
 
 use crate::stage::filter::Filter;
 
@@ -80,45 +79,13 @@ fn read(path: &Path) -> Result<String, String> {
 
 /// One filter from its text.
 fn parse(name: &str, text: &str, permissions: &BTreeMap<String, Vec<u8>>) -> Result<Filter, Vec<String>> {
-    let json: Value = serde_json::from_str(text).map_err(|error| vec![format!("it is not JSON: {error}")])?;
-    let Value::Object(mut object) = json else {
-        let program = program(text)?;
-        return Ok(Filter { name: Arc::from(name), survey: None, permissions: permissions.clone(), program });
-    };
-    let mut problems = Vec::new();
-    let survey = object.remove("survey").and_then(|value| match value.as_str().and_then(Survey::by_name) {
-        Some(survey) => Some(survey),
-        None => {
-            problems.push(format!("survey: {value} is no survey: ZTF, LSST, DECam and WINTER are"));
-            None
-        }
-    });
-    let own = object.remove("permissions").map(serde_json::from_value::<BTreeMap<String, Vec<u8>>>);
-    let permissions = match own.transpose() {
-        Ok(own) => own.unwrap_or_else(|| permissions.clone()),
-        Err(error) => {
-            problems.push(format!("permissions: {error}: a list of programmes for each survey is wanted, {{\"ZTF\": [1]}}"));
-            BTreeMap::new()
-        }
-    };
-    let program = object.remove("pipeline").map(|pipeline| program(&pipeline.to_string()));
-    problems.extend(object.keys().map(|key| format!("{key}: it is not known; survey, permissions and pipeline are")));
-    match program {
-        Some(Ok(program)) if problems.is_empty() => {
-            Ok(Filter { name: Arc::from(name), survey, permissions, program })
-        }
-        Some(Ok(_)) => Err(problems),
-        Some(Err(own)) => {
-            problems.extend(own.into_iter().map(|problem| format!("pipeline{problem}")));
-            Err(problems)
-        }
-        None => {
-            problems.push("pipeline: it is missing: a filter is a list of stages, or a document with `pipeline`".to_owned());
-            Err(problems)
-        }
-    }
-}
-
-fn program(text: &str) -> Result<Program, Vec<String>> {
-    Program::parse(text, Rules::Filter).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    let surveys: Vec<&str> = SURVEYS.iter().map(|survey| survey.name).collect();
+    let file = FilterFile::parse(text, Rules::Filter, &surveys)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    Ok(Filter {
+        name: Arc::from(name),
+        survey: file.survey.as_deref().and_then(Survey::by_name),
+        permissions: file.permissions.unwrap_or_else(|| permissions.clone()),
+        program: file.program,
+    })
 }

@@ -8,6 +8,7 @@ mod check;
 mod compare;
 mod eval;
 mod expr;
+mod file;
 mod number;
 mod parse;
 mod program;
@@ -22,6 +23,7 @@ mod view;
 mod write;
 
 pub use eval::{Budget, EvalError, Fault};
+pub use file::FilterFile;
 pub use parse::Problem;
 pub use program::{Program, Rules};
 pub use reads::Reads;

@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::INVALID;
-use super::file::{FilterFile, report};
+use super::file::{read, report};
 use crate::output;
 
 /// Check filter files: all problems, each with its path into the JSON. Exit code 2 when there is one.
@@ -32,7 +32,7 @@ impl CheckArgs {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let mut code = ExitCode::SUCCESS;
         for path in &self.files {
-            let checked = FilterFile::read(path, Rules::Filter)?;
+            let checked = read(path, Rules::Filter)?;
             if checked.is_err() {
                 code = ExitCode::from(INVALID);
             }

@@ -14,7 +14,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::INVALID;
-use super::file::{FilterFile, report};
+use super::file::{self, report};
 use crate::output;
 
 /// Run a pipeline on documents: canonical Extended JSON, one a line.
@@ -43,7 +43,7 @@ impl EvalArgs {
     /// A file can not be read, or the answer not be written.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let rules = if self.no_rules { Rules::None } else { Rules::Filter };
-        let program = match FilterFile::read(&self.pipeline, rules)? {
+        let program = match file::read(&self.pipeline, rules)? {
             Ok(filter) => filter.program,
             Err(problems) => {
                 report(&self.pipeline, &problems)?;

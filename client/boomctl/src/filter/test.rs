@@ -15,7 +15,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::INVALID;
-use super::file::{FilterFile, report};
+use boom_filter::FilterFile;
+
+use super::file::{programs, read, report};
 use super::view::view;
 use crate::{output, store};
 
@@ -48,7 +50,7 @@ impl TestArgs {
     /// # Errors
     /// The filter can not be read, or the answer not be written.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let filter = match FilterFile::read(&self.filter, Rules::Filter)? {
+        let filter = match read(&self.filter, Rules::Filter)? {
             Ok(filter) => filter,
             Err(problems) => {
                 report(&self.filter, &problems)?;
@@ -92,7 +94,7 @@ fn answer(filter: &FilterFile, alert: &Alert) -> Value {
     if let Some(reason) = unseen(filter, alert) {
         return failed(reason);
     }
-    let bytes = view(alert, filter.programs(alert.survey));
+    let bytes = view(alert, programs(filter, alert.survey));
     let document =
         RawDocument::from_bytes(&bytes).expect("the view's own writer ends what it begins");
     let (passed, annotations) =
@@ -115,10 +117,10 @@ fn answer(filter: &FilterFile, alert: &Alert) -> Value {
 /// Why the filter never sees the alert.
 fn unseen(filter: &FilterFile, alert: &Alert) -> Option<String> {
     let name = alert.survey.name;
-    if let Some(survey) = filter.survey.filter(|survey| survey.name != name) {
-        return Some(format!("the filter is one for {}, the alert one of {name}", survey.name));
+    if let Some(survey) = filter.survey.as_ref().filter(|survey| *survey != name) {
+        return Some(format!("the filter is one for {survey}, the alert one of {name}"));
     }
-    let programs = filter.programs(alert.survey)?;
+    let programs = programs(filter, alert.survey)?;
     let program = alert.head.program;
     (!programs.contains(&program))
         .then(|| format!("the filter never sees this alert: its permissions for {name} are {programs:?}, the alert is of programme {program}"))
