@@ -26,13 +26,7 @@ impl Ended {
     /// Panics with all that was logged unless the exit code is this one.
     #[track_caller]
     pub fn expect(&self, code: i32) -> &Self {
-        assert_eq!(
-            self.code,
-            Some(code),
-            "the exit code; it said:\n{}\n{}",
-            self.stdout,
-            self.stderr
-        );
+        assert_eq!(self.code, Some(code), "the exit code; it said:\n{}\n{}", self.stdout, self.stderr);
         self
     }
 
@@ -49,11 +43,7 @@ impl Ended {
 impl From<Output> for Ended {
     fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Self {
-            code: output.status.code(),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-        }
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 }
 
@@ -68,8 +58,7 @@ pub struct Standalone {
 impl Standalone {
     /// With that output directory and two workers.
     pub fn new(out: &Path) -> Self {
-        let mut arguments: Vec<OsString> =
-            ["standalone", "--workers", "2", "--out"].map(OsString::from).to_vec();
+        let mut arguments: Vec<OsString> = ["standalone", "--workers", "2", "--out"].map(OsString::from).to_vec();
         arguments.push(out.into());
         Self { arguments, environment: Vec::new(), out: out.to_owned() }
     }
@@ -97,16 +86,12 @@ impl Standalone {
     pub fn command(&self) -> Command {
         let mut command = Command::new(binary("boom-node"));
         for (name, _) in std::env::vars_os() {
-            let ours = name
-                .to_str()
-                .is_some_and(|name| name.starts_with("BOOM_") || name.starts_with("RUST_"));
+            let ours = name.to_str().is_some_and(|name| name.starts_with("BOOM_") || name.starts_with("RUST_"));
             if ours || name == "ORT_DYLIB_PATH" {
                 command.env_remove(name);
             }
         }
-        command
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .args(&self.arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value))).args(&self.arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -121,9 +106,7 @@ impl Standalone {
         let mut command = self.command();
         // A pipe that nobody reads would stop it when it is full.
         let log = tempfile::tempfile().expect("a temporary file");
-        command
-            .stdout(Stdio::null())
-            .stderr(log.try_clone().expect("a file has more than one handle"));
+        command.stdout(Stdio::null()).stderr(log.try_clone().expect("a file has more than one handle"));
         Running { child: command.spawn().expect("boom-node starts"), log }
     }
 }
@@ -147,8 +130,7 @@ impl Running {
 
     /// Asks it to stop, as Ctrl-C does.
     pub fn interrupt(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::INT)
-            .expect("an own child takes signals");
+        kill_process(Pid::from_child(&self.child), Signal::INT).expect("an own child takes signals");
     }
 
     /// Whether it has ended.
@@ -161,10 +143,7 @@ impl Running {
         use std::io::{Read as _, Seek as _};
         let code = self.child.wait().expect("an own child is waited for").code();
         let mut stderr = String::new();
-        self.log
-            .rewind()
-            .and_then(|()| self.log.read_to_string(&mut stderr))
-            .expect("the log is read back");
+        self.log.rewind().and_then(|()| self.log.read_to_string(&mut stderr)).expect("the log is read back");
         Ended { code, stdout: String::new(), stderr }
     }
 }
@@ -186,36 +165,22 @@ pub fn binary(name: &str) -> PathBuf {
 /// The folder of the profile's binaries.
 fn built() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows where it is");
-    let profile =
-        test.ancestors().nth(2).expect("a test is target/<profile>/deps/<name>").to_owned();
-    let newest =
-        ["node", "client", "deploy", "Cargo.toml"].map(|path| newest(&repository().join(path)));
+    let profile = test.ancestors().nth(2).expect("a test is target/<profile>/deps/<name>").to_owned();
+    let newest = ["node", "client", "deploy", "Cargo.toml"].map(|path| newest(&repository().join(path)));
     let newest = newest.into_iter().max().expect("there are four");
-    let fresh = |name: &str| {
-        profile.join(name).metadata().and_then(|file| file.modified()).is_ok_and(|at| at >= newest)
-    };
+    let fresh =
+        |name: &str| profile.join(name).metadata().and_then(|file| file.modified()).is_ok_and(|at| at >= newest);
     if ["boom-node", "boomctl"].into_iter().all(fresh) {
         return profile;
     }
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.current_dir(repository()).args([
-        "build",
-        "-p",
-        "boom-node",
-        "-p",
-        "boomctl",
-        "--target-dir",
-    ]);
+    build.current_dir(repository()).args(["build", "-p", "boom-node", "-p", "boomctl", "--target-dir"]);
     build.arg(profile.parent().expect("a profile is a folder of the target directory"));
     if profile.ends_with("release") {
         build.arg("--release");
     }
     let built = build.output().expect("cargo starts");
-    assert!(
-        built.status.success(),
-        "boom-node can not be built:\n{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
+    assert!(built.status.success(), "boom-node can not be built:\n{}", String::from_utf8_lossy(&built.stderr));
     profile
 }
 

@@ -16,10 +16,7 @@ pub fn lines(out: &Path) -> Vec<String> {
 
 /// The lines of `results.jsonl`, read.
 pub fn results(out: &Path) -> Vec<Value> {
-    lines(out)
-        .iter()
-        .map(|line| serde_json::from_str(line).expect("a line of results.jsonl is JSON"))
-        .collect()
+    lines(out).iter().map(|line| serde_json::from_str(line).expect("a line of results.jsonl is JSON")).collect()
 }
 
 /// The candids of `results.jsonl`, each once for each filter that it passed.
@@ -58,20 +55,14 @@ pub fn ledger(out: &Path) -> Books {
 /// What stands in `dead_letters`, in the order of the inputs' offsets. Every letter's bytes are there.
 pub fn dead_letters(out: &Path) -> Vec<Value> {
     let directory = out.join("dead_letters");
-    let paths = fs::read_dir(&directory)
-        .expect("dead_letters is there")
-        .map(|entry| entry.expect("it is read").path());
+    let paths = fs::read_dir(&directory).expect("dead_letters is there").map(|entry| entry.expect("it is read").path());
     let mut names: Vec<_> = paths.collect();
     names.sort();
-    let (letters, bytes): (Vec<_>, Vec<_>) = names
-        .into_iter()
-        .partition(|path| path.extension().is_some_and(|extension| extension == "json"));
+    let (letters, bytes): (Vec<_>, Vec<_>) =
+        names.into_iter().partition(|path| path.extension().is_some_and(|extension| extension == "json"));
     let letters: Vec<Value> = letters
         .iter()
-        .map(|path| {
-            serde_json::from_slice(&fs::read(path).expect("a letter is read"))
-                .expect("a letter is JSON")
-        })
+        .map(|path| serde_json::from_slice(&fs::read(path).expect("a letter is read")).expect("a letter is JSON"))
         .collect();
     assert_eq!(letters.len(), bytes.len(), "a file of bytes for each letter, and nothing else");
     for letter in &letters {

@@ -27,8 +27,7 @@ impl Opened {
     /// Opens a container's first record.
     pub fn new(packet: &[u8]) -> Self {
         let mut reader = Reader::new(packet).expect("the packet is Avro");
-        let container =
-            boom_sky::schema::Container::parse(packet).expect("the packet is a container");
+        let container = boom_sky::schema::Container::parse(packet).expect("the packet is a container");
         let schema = serde_json::from_slice(container.schema).expect("a schema is JSON");
         let record = reader.next().expect("the packet has a record").expect("the record is whole");
         Self { schema, record }
@@ -37,9 +36,7 @@ impl Opened {
     /// The field at a path (`candidate.ra`); unions are looked through.
     pub fn field(&mut self, path: &str) -> &mut Value {
         path.split('.').fold(&mut self.record, |value, name| {
-            let Value::Record(fields) = inside(value) else {
-                panic!("`{name}` of {path} is in no record")
-            };
+            let Value::Record(fields) = inside(value) else { panic!("`{name}` of {path} is in no record") };
             let field = fields.iter_mut().find(|field| field.0 == name);
             &mut field.unwrap_or_else(|| panic!("`{name}` of {path} is not there")).1
         })
@@ -76,16 +73,10 @@ impl Opened {
         let mut record = &mut self.schema;
         for step in at.split('.').filter(|step| !step.is_empty()) {
             let fields = record["fields"].as_array_mut().expect("a record has fields");
-            let field = fields
-                .iter_mut()
-                .find(|field| field["name"] == step)
-                .expect("the field is in the schema");
+            let field = fields.iter_mut().find(|field| field["name"] == step).expect("the field is in the schema");
             record = &mut field["type"];
         }
-        record["fields"]
-            .as_array_mut()
-            .expect("a record has fields")
-            .retain(|field| field["name"] != name);
+        record["fields"].as_array_mut().expect("a record has fields").retain(|field| field["name"] != name);
         self
     }
 
@@ -105,12 +96,7 @@ impl Opened {
 }
 
 /// A container of records of one schema, a block after every `a_block` of them.
-pub fn container(
-    schema: &serde_json::Value,
-    records: &[Value],
-    codec: Codec,
-    a_block: usize,
-) -> Vec<u8> {
+pub fn container(schema: &serde_json::Value, records: &[Value], codec: Codec, a_block: usize) -> Vec<u8> {
     let schema = Schema::parse(schema).expect("the schema is Avro");
     let mut writer = Writer::with_codec(&schema, Vec::new(), codec).expect("the schema is written");
     for records in records.chunks(a_block.min(records.len().max(1))) {

@@ -1,6 +1,7 @@
 //! Bad packets and bad stamps: each ends in the dead letters, or without a score, with a message that says what, where and what to do; the
 //! rest of the night goes on.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -58,9 +59,7 @@ impl Night {
 
     fn command(&self) -> Standalone {
         let command = Standalone::new(&self.out()).with("--input", self.path("alerts"));
-        command
-            .with("--filters", self.path("filters"))
-            .with("--models", repository().join("deploy/models"))
+        command.with("--filters", self.path("filters")).with("--models", repository().join("deploy/models"))
     }
 
     /// Runs the night with `bytes` among its files, which must end in the dead letters for that reason, with these words.
@@ -107,10 +106,7 @@ impl Night {
             assert!(reason.contains(word), "`{word}` in: {reason}");
         }
         assert!(document.get_document("classifications").unwrap().is_empty());
-        assert_eq!(
-            (ledger(&self.out()).consumed(), ledger(&self.out()).dead_lettered()),
-            (GOOD as u64 + 1, 0)
-        );
+        assert_eq!((ledger(&self.out()).consumed(), ledger(&self.out()).dead_lettered()), (GOOD as u64 + 1, 0));
     }
 
     #[track_caller]
@@ -133,11 +129,7 @@ impl Night {
 fn a_truncated_file_is_a_dead_letter() {
     let night = Night::new();
     let whole = &night.packets[GOOD].bytes;
-    night.dies(
-        &whole[..whole.len() / 2],
-        "truncated",
-        &["the packet is truncated", "bytes are missing at byte"],
-    );
+    night.dies(&whole[..whole.len() / 2], "truncated", &["the packet is truncated", "bytes are missing at byte"]);
 }
 
 #[test]
@@ -163,8 +155,7 @@ fn a_truncated_archive_gives_the_alerts_before_its_end_and_one_dead_letter() {
 }
 
 fn write_archive(packets: &[SimulatedPacket], path: &Path) {
-    let gzip =
-        flate2::write::GzEncoder::new(fs::File::create(path).unwrap(), flate2::Compression::fast());
+    let gzip = flate2::write::GzEncoder::new(fs::File::create(path).unwrap(), flate2::Compression::fast());
     let mut tar = tar::Builder::new(gzip);
     for packet in packets {
         let mut header = tar::Header::new_ustar();
@@ -177,11 +168,7 @@ fn write_archive(packets: &[SimulatedPacket], path: &Path) {
 
 #[test]
 fn what_is_not_avro_is_a_dead_letter() {
-    Night::new().dies(
-        b"candid,ra,dec\n1,2,3\n",
-        "not_avro",
-        &["not an avro packet", "it begins with"],
-    );
+    Night::new().dies(b"candid,ra,dec\n1,2,3\n", "not_avro", &["not an avro packet", "it begins with"]);
 }
 
 #[test]
@@ -190,11 +177,7 @@ fn avro_of_an_unknown_survey_is_a_dead_letter_and_survey_decides() {
     let strange = night.last().renamed("ztf", "hubble").bytes();
     night.dies(&strange, "unknown_survey", &["hubble.alert", "ztf.alert", "--survey"]);
     let out = night.path("decided");
-    Standalone::new(&out)
-        .with("--input", night.path("alerts/35.avro"))
-        .with("--survey", "ZTF")
-        .run()
-        .expect(0);
+    Standalone::new(&out).with("--input", night.path("alerts/35.avro")).with("--survey", "ZTF").run().expect(0);
     assert_eq!(ledger(&out).partitions[0].survey, "ZTF");
 }
 
@@ -202,11 +185,7 @@ fn avro_of_an_unknown_survey_is_a_dead_letter_and_survey_decides() {
 fn a_schema_with_a_required_field_missing_is_a_dead_letter_that_names_it() {
     for field in ["candid", "objectId", "candidate.jd", "candidate.dec", "candidate.magpsf"] {
         let night = Night::new();
-        night.dies(
-            &night.last().without(field).bytes(),
-            "missing_field",
-            &["the required field", field],
-        );
+        night.dies(&night.last().without(field).bytes(), "missing_field", &["the required field", field]);
     }
 }
 
@@ -239,11 +218,7 @@ fn an_impossible_or_nan_position_is_a_dead_letter() {
 #[test]
 fn a_time_that_can_not_be_is_a_dead_letter() {
     let night = Night::new();
-    night.dies(
-        &night.last().set("candidate.jd", Avro::Double(f64::NAN)).bytes(),
-        "impossible_value",
-        &["jd"],
-    );
+    night.dies(&night.last().set("candidate.jd", Avro::Double(f64::NAN)).bytes(), "impossible_value", &["jd"]);
 }
 
 #[test]
@@ -261,16 +236,11 @@ fn something_of_60_mb_that_is_not_avro_is_a_dead_letter() {
 #[test]
 fn a_stamp_of_nan_is_not_scored_but_a_few_nans_are_no_matter() {
     let night = Night::new();
-    let few = night
-        .last()
-        .stamp("Science", stamp(63, 63, |at| if at % 9 == 0 { f32::NAN } else { at as f32 }));
+    let few = night.last().stamp("Science", stamp(63, 63, |at| if at % 9 == 0 { f32::NAN } else { at as f32 }));
     let path = night.path("alerts/35.avro");
     fs::write(&path, few.bytes()).unwrap();
     night.command().run().expect(0);
-    let scored = results(&night.out())
-        .iter()
-        .filter(|line| line["classifications"]["boom_rb"].is_number())
-        .count();
+    let scored = results(&night.out()).iter().filter(|line| line["classifications"]["boom_rb"].is_number()).count();
     assert_eq!(scored, GOOD + 1);
 
     let night = Night::new();
@@ -281,10 +251,7 @@ fn a_stamp_of_nan_is_not_scored_but_a_few_nans_are_no_matter() {
 #[test]
 fn a_stamp_without_flux_is_not_scored() {
     let night = Night::new();
-    night.is_unscored(
-        &night.last().stamp("Template", stamp(63, 63, |_| 0.0)),
-        &["template stamp", "empty"],
-    );
+    night.is_unscored(&night.last().stamp("Template", stamp(63, 63, |_| 0.0)), &["template stamp", "empty"]);
 }
 
 #[test]
@@ -310,19 +277,13 @@ fn a_stamp_whose_gzip_is_broken_is_not_scored() {
 #[test]
 fn a_stamp_that_is_not_fits_is_not_scored() {
     let night = Night::new();
-    night.is_unscored(
-        &night.last().stamp("Science", gzip(b"just a text")),
-        &["science stamp", "not FITS"],
-    );
+    night.is_unscored(&night.last().stamp("Science", gzip(b"just a text")), &["science stamp", "not FITS"]);
 }
 
 #[test]
 fn a_stamp_of_200x200_is_not_scored() {
     let night = Night::new();
-    night.is_unscored(
-        &night.last().stamp("Science", stamp(200, 200, |at| at as f32)),
-        &["science stamp", "200x200"],
-    );
+    night.is_unscored(&night.last().stamp("Science", stamp(200, 200, |at| at as f32)), &["science stamp", "200x200"]);
 }
 
 #[test]
@@ -330,10 +291,7 @@ fn a_decompression_bomb_in_a_stamp_is_not_scored() {
     let night = Night::new();
     let bomb = gzip(&vec![0; 256 << 20]);
     assert!(bomb.len() < 1 << 20, "it is small before it explodes");
-    night.is_unscored(
-        &night.last().stamp("Science", bomb),
-        &["science stamp", "inflates to more than"],
-    );
+    night.is_unscored(&night.last().stamp("Science", bomb), &["science stamp", "inflates to more than"]);
 }
 
 #[test]

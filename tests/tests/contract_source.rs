@@ -1,5 +1,6 @@
 //! What every source promises: the same packets at the same offsets on every run, an end when it is told, and an identity.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -39,11 +40,7 @@ fn candids(packets: &[Packet]) -> Vec<i64> {
 }
 
 /// The contract: `open` opens the input again and again, `other` is another input, `expected` are the candids in it.
-fn keeps_its_promises(
-    open: impl Fn() -> Box<dyn Source>,
-    other: impl Fn() -> Box<dyn Source>,
-    expected: &[i64],
-) {
+fn keeps_its_promises(open: impl Fn() -> Box<dyn Source>, other: impl Fn() -> Box<dyn Source>, expected: &[i64]) {
     let first = read(&mut *open());
     assert!(first.iter().all(|packet| packet.fault.is_none()), "nothing is wrong with this input");
     assert_eq!(candids(&first), expected, "every alert comes, in order");

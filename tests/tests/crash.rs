@@ -1,5 +1,6 @@
 //! Nothing is lost and nothing comes twice when a run is killed at any moment, or stopped, and the same command is given again.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::fs;
 use std::io::Write as _;
@@ -38,8 +39,7 @@ fn night() -> &'static Night {
         let archive = directory.path().join("night.tar.gz");
         let packets = ztf(ALERTS);
         write_night(&packets, &archive);
-        let packets =
-            packets.into_iter().map(|packet| (packet.candid, packet.truth.object_id)).collect();
+        let packets = packets.into_iter().map(|packet| (packet.candid, packet.truth.object_id)).collect();
         let out = directory.path().join("undisturbed");
         command(&archive, &out).run().expect(3);
         Night { archive, out, packets, _directory: directory }
@@ -48,10 +48,7 @@ fn night() -> &'static Night {
 
 /// An archive of the packets, among which some come a second time and some are cut.
 fn write_night(packets: &[SimulatedPacket], archive: &Path) {
-    let gzip = flate2::write::GzEncoder::new(
-        fs::File::create(archive).unwrap(),
-        flate2::Compression::none(),
-    );
+    let gzip = flate2::write::GzEncoder::new(fs::File::create(archive).unwrap(), flate2::Compression::none());
     let mut tar = tar::Builder::new(gzip);
     let mut add = |name: &str, bytes: &[u8]| {
         let mut header = tar::Header::new_ustar();
@@ -102,18 +99,14 @@ fn assert_same(night: &Night, out: &Path) {
     unique.sort_unstable();
     let all = lines(out).iter().collect::<std::collections::HashSet<_>>().len();
     assert_eq!(all, unique.len(), "no line stands there twice");
-    let (ours, theirs) = (
-        Store::open(&out.join("store"), false).unwrap(),
-        Store::open(&night.out.join("store"), false).unwrap(),
-    );
+    let (ours, theirs) =
+        (Store::open(&out.join("store"), false).unwrap(), Store::open(&night.out.join("store"), false).unwrap());
     let survey = boom_sky::survey::Survey::by_name("ZTF").unwrap();
     for (candid, object_id) in night.packets.iter().step_by(7) {
         assert_eq!(alert(&ours, *candid), alert(&theirs, *candid));
-        let aux =
-            |store: &Store| store.aux(survey, object_id).unwrap().expect("every object is stored");
+        let aux = |store: &Store| store.aux(survey, object_id).unwrap().expect("every object is stored");
         assert_eq!(aux(&ours), aux(&theirs), "{object_id}");
-        let cutouts =
-            |store: &Store| store.cutouts(survey, *candid).unwrap().expect("every stamp is stored");
+        let cutouts = |store: &Store| store.cutouts(survey, *candid).unwrap().expect("every stamp is stored");
         assert_eq!(cutouts(&ours), cutouts(&theirs), "{candid}");
     }
 }
@@ -121,9 +114,7 @@ fn assert_same(night: &Night, out: &Path) {
 /// The document of an alert without the times at which it was written.
 fn alert(store: &Store, candid: i64) -> Document {
     let found = store.alerts(candid).unwrap();
-    let [(_, bytes)] = found.as_slice() else {
-        panic!("{candid} is stored once, not {} times", found.len())
-    };
+    let [(_, bytes)] = found.as_slice() else { panic!("{candid} is stored once, not {} times", found.len()) };
     let mut document = Document::from_reader(bytes.as_slice()).unwrap();
     document.remove("created_at").expect("it says when it was made");
     document.remove("updated_at").expect("it says when it was changed");
@@ -137,8 +128,7 @@ fn a_night_has_results_dead_letters_and_repeats() {
     assert_eq!((books.consumed(), books.dead_lettered()), (ALERTS / 100 * 102, ALERTS / 100));
     assert_eq!(books.partitions.iter().map(|book| book.repeated).sum::<u64>(), ALERTS / 100);
     assert!(lines(&night.out).len() > 100, "the filters let enough pass to see a difference");
-    let objects: std::collections::HashSet<_> =
-        night.packets.iter().map(|packet| &packet.1).collect();
+    let objects: std::collections::HashSet<_> = night.packets.iter().map(|packet| &packet.1).collect();
     assert!(objects.len() < night.packets.len() * 9 / 10, "objects are seen more than once");
 }
 
@@ -164,17 +154,11 @@ fn a_run_that_is_killed_again_and_again_ends_with_the_results_of_an_undisturbed_
             std::thread::sleep(Duration::from_millis(random.random_range(0..400)));
         }
         let length = written(&out);
-        assert!(
-            running.kill(),
-            "the night was over after {kills} kills: it is too short for this machine"
-        );
+        assert!(running.kill(), "the night was over after {kills} kills: it is too short for this machine");
         kills += 1;
         midway += usize::from(length > before);
     }
-    println!(
-        "{kills} kills in {:.1} s, {midway} of them after new results",
-        began.elapsed().as_secs_f64()
-    );
+    println!("{kills} kills in {:.1} s, {midway} of them after new results", began.elapsed().as_secs_f64());
     assert!(midway >= KILLS / 3, "{midway} of {kills} kills came after new results");
     assert!(written(&out) < written(&night.out), "the last kill came before the end");
     command.run().expect(3);
@@ -233,12 +217,7 @@ fn an_output_is_damaged_by_nothing_that_a_crash_leaves_behind_its_end() {
     command.run().expect(0);
     let (before, avro) = (lines(&out), records(&out));
     for file in ["results.avro", "results.jsonl"] {
-        fs::OpenOptions::new()
-            .append(true)
-            .open(out.join(file))
-            .unwrap()
-            .write_all(&[0xff; 1000])
-            .unwrap();
+        fs::OpenOptions::new().append(true).open(out.join(file)).unwrap().write_all(&[0xff; 1000]).unwrap();
     }
     command.run().expect(0);
     assert_eq!(lines(&out), before);

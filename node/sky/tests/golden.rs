@@ -122,7 +122,7 @@ fn compare_series(name: &str, series: &Series, expected: &Value, wrong: &mut Vec
                 wrong.push(format!("{name}: the head's {field} is {number}, the document's {}", stored(field)));
             }
         }
-        if point.get_str("band") != Ok(head.band.as_str()) {
+        if point.get("band") != Some(&Bson::from(head.band.as_str())) {
             wrong.push(format!("{name}: the head's band is {}, the document's {:?}", head.band, point.get("band")));
         }
     }
@@ -134,8 +134,8 @@ fn differences(alert: &Alert, case: &Value) -> Vec<String> {
     if alert.survey.name != case["survey"]
         || Some(alert.candid) != case["candid"].as_i64()
         || alert.object_id != case["objectId"]
-        || body.get_i64("_id") != Ok(alert.candid)
-        || body.get_str("objectId") != Ok(&alert.object_id)
+        || body.get("_id") != Some(&Bson::Int64(alert.candid))
+        || body.get("objectId") != Some(&Bson::from(&*alert.object_id))
     {
         wrong.push(format!("it is {} {} {}", alert.survey.name, alert.candid, alert.object_id));
     }

@@ -33,7 +33,9 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The output belongs to something else.
-    #[error("the output {path} belongs to another run: its {what} was\n    {was}\n  and is now\n    {now}\n  give the same again to go on with it, or another --out")]
+    #[error(
+        "the output {path} belongs to another run: its {what} was\n    {was}\n  and is now\n    {now}\n  give the same again to go on with it, or another --out"
+    )]
     Foreign {
         /// The output.
         path: PathBuf,
@@ -66,6 +68,16 @@ fn hint(error: &io::Error) -> &'static str {
             "; make room and run the same command again: it goes on from the last commit"
         }
         _ => "",
+    }
+}
+
+/// The store's error; of a disk that is full the one that says what to do.
+fn full_disk(directory: &Path, error: StoreError) -> Error {
+    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+    let mut kinds = causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    match kinds.find(|kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) {
+        Some(kind) => Error::Io { path: directory.join("store"), source: kind.into() },
+        None => error.into(),
     }
 }
 
@@ -158,8 +170,7 @@ impl Output {
             ("books", json(serde_json::to_vec(&emission.books))?),
             ("lengths", json(serde_json::to_vec(&lengths))?),
         ];
-        self.store.commit(emission.last, &meta)?;
-        Ok(())
+        self.store.commit(emission.last, &meta).map_err(|error| full_disk(&self.directory, error))
     }
 
     fn write_dead_letter(&self, letter: &DeadLetter) -> Result<(), Error> {
@@ -271,8 +282,8 @@ impl Growing {
         self.file.seek(SeekFrom::Start(0)).map_err(failed(&self.path))?;
         self.file.read_exact(&mut head).map_err(failed(&self.path))?;
         let container = boom_sky::schema::Container::parse(&head);
-        let container = container
-            .map_err(|error| Error::Damaged { path: self.path.clone(), problem: error.to_string() })?;
+        let container =
+            container.map_err(|error| Error::Damaged { path: self.path.clone(), problem: error.to_string() })?;
         Ok(container.sync.try_into().expect("a marker has 16 bytes"))
     }
 }

@@ -259,7 +259,8 @@ impl Reading<'_> {
     }
 
     fn push(&mut self, name: &str, bytes: Vec<u8>, fault: Option<Fault>) -> ControlFlow<()> {
-        let packet = Packet { source: Arc::clone(&self.source), offset: self.offset, name: name.to_owned(), bytes, fault };
+        let packet =
+            Packet { source: Arc::clone(&self.source), offset: self.offset, name: name.to_owned(), bytes, fault };
         self.offset += 1;
         (self.emit)(packet)
     }
@@ -307,6 +308,7 @@ fn unreadable(error: &io::Error) -> Fault {
 }
 
 fn cut(name: &str, error: &io::Error) -> Fault {
-    let message = format!("{name} ends or breaks here, what follows in it is lost to this run: {error}; fetch it again");
+    let message =
+        format!("{name} ends or breaks here, what follows in it is lost to this run: {error}; fetch it again");
     Fault { reason: "truncated", message }
 }

@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn detections_of_one_visit_are_not_stationary() {
-        assert!(!History::new(&series(&[(1.0, 19.0, 1.0), (1.01, 19.0, 1.0)]), 2.0).stationary());
+        assert!(!History::new(&series(&[(1.0, 19.0, 1.0), (1.009, 19.0, 1.0)]), 2.0).stationary());
         assert!(History::new(&series(&[(1.0, 19.0, 1.0), (1.02, 19.0, 1.0)]), 2.0).stationary());
     }
 

@@ -77,7 +77,9 @@ pub(super) fn write_cell(writer: &mut Writer<'_>, column: &Column, cell: Cell<'_
                 writer.double(name, value);
             }
         }
-        (ColumnType::String, Cell::Text(value)) => writer.string(name, value),
+        // Tables of fixed-width text pad it; what is only padding is missing.
+        (ColumnType::String, Cell::Text(value)) if value.trim_end().is_empty() => {}
+        (ColumnType::String, Cell::Text(value)) => writer.string(name, value.trim_end()),
         _ => {}
     }
 }
