@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::pipeline::Pipeline;
 use crate::scorer::{self, Backend};
 use crate::sink::Progress;
-use crate::sink::files::{Files as Output, Identity, write_ledger};
+use crate::sink::files::{Error as OutputError, Files as Output, Identity, write_ledger};
 use crate::source::files::Files;
 use crate::source::simulated::Simulated;
 use crate::source::simulator::{SimulatedSurvey, Simulator, SimulatorConfig};
@@ -92,7 +92,7 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
     let provenance = Arc::new(provenance(&enricher));
     let identity = identity(inputs, &options, &filters, &provenance);
     let (sink, recovered) =
-        Output::open(&options.out, Arc::clone(&documents), compute.clone(), provenance, &identity)?;
+        Output::open(&options.out, Arc::clone(&documents), compute.clone(), provenance, &identity).map_err(refused)?;
     let mut books = recovered.books;
     for (index, filter) in filters.list().iter().enumerate() {
         books.open_filter(&filter.name, filter.version());
@@ -120,7 +120,8 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
     let expected = source.expected().map(|all| all.saturating_sub(recovered.progress.values().sum()));
     let watcher = tokio::spawn(summary::watch(Arc::clone(&stats), expected, config.input.batches_in_flight));
     let (packets, queue) = mpsc::channel(QUEUE);
-    let reader = Reader { packets, progress: recovered.progress.clone(), stop: stop.clone(), stats: Arc::clone(&stats) };
+    let reader =
+        Reader { packets, progress: recovered.progress.clone(), stop: stop.clone(), stats: Arc::clone(&stats) };
     let reading = std::thread::Builder::new().name("source".to_owned()).spawn(move || reader.run(&mut *source))?;
     let outcome = pipeline.run(queue, sink, recovered.progress, books).await;
     watcher.abort();
@@ -140,6 +141,14 @@ pub struct UsageError(pub String);
 
 fn usage(error: impl std::fmt::Display) -> anyhow::Error {
     UsageError(error.to_string()).into()
+}
+
+/// An output that belongs to another run is the command line's fault.
+fn refused(error: OutputError) -> anyhow::Error {
+    match error {
+        OutputError::Foreign { .. } => usage(error),
+        error => error.into(),
+    }
 }
 
 /// The time by the machine's clock, JD.

@@ -83,7 +83,9 @@ fn a_filter_that_breaks_a_rule_is_refused() {
 
 #[test]
 fn a_filter_document_with_an_unknown_key_or_survey_is_refused() {
-    refused(r#"{"survey": "HST", "pipelines": []}"#, &["HST", "pipelines", "`pipeline`"]);
+    refused(r#"{"pipelines": []}"#, &["`pipelines`", "`pipeline`"]);
+    let pipeline = r#"[{"$match": {}}, {"$project": {"objectId": 1}}]"#;
+    refused(&format!(r#"{{"survey": "HST", "pipeline": {pipeline}}}"#), &["survey", "HST", "ZTF"]);
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn emission(books: &Books, from: i64, upto: i64) -> Emission {
     let mut books = books.clone();
     for _ in from..upto {
         books.count("ZTF", &source, Fate::Decided);
-        books.count_verdict("all", "1", Verdict::Passed);
+        books.count_verdict("all", "1", Verdict::Passed, 0);
     }
     books.count("ZTF", &source, Fate::DeadLettered("truncated"));
     let offset = upto.cast_unsigned();

@@ -39,6 +39,7 @@ fn night() -> &'static Night {
         let archive = directory.path().join("night.tar.gz");
         let packets = ztf(ALERTS);
         write_night(&packets, &archive);
+        write_filters(&directory.path().join("filters"));
         let packets = packets.into_iter().map(|packet| (packet.candid, packet.truth.object_id)).collect();
         let out = directory.path().join("undisturbed");
         command(&archive, &out).run().expect(3);
@@ -68,8 +69,30 @@ fn write_night(packets: &[SimulatedPacket], archive: &Path) {
     tar.into_inner().unwrap().finish().unwrap().flush().unwrap();
 }
 
+/// The filters that come with the broker, one that fails now and then, and one that always does and is suspended.
+fn write_filters(directory: &Path) {
+    fs::create_dir(directory).unwrap();
+    for file in fs::read_dir(repository().join("deploy/filters")).unwrap().map(Result::unwrap) {
+        fs::copy(file.path(), directory.join(file.file_name())).unwrap();
+    }
+    let inverse = |of: &str| {
+        let annotations = format!(r#"{{"inverse": {{"$divide": [1, {of}]}}}}"#);
+        format!(
+            r#"[{{"$match": {{"candidate.magpsf": {{"$lt": 17}}}}}}, {{"$project": {{"objectId": 1, "annotations": {annotations}}}}}]"#
+        )
+    };
+    fs::write(directory.join("sometimes.json"), inverse(r#"{"$subtract": ["$candidate.fid", 1]}"#)).unwrap();
+    fs::write(
+        directory.join("never.json"),
+        inverse(r#"{"$subtract": ["$candidate.fid", "$candidate.fid"]}"#).replace("17", "99"),
+    )
+    .unwrap();
+}
+
+/// The night's command, whose filters are beside its archive.
 fn command(input: &Path, out: &Path) -> Standalone {
-    Standalone::new(out).with("--input", input).with("--models", repository().join("deploy/models"))
+    let command = Standalone::new(out).with("--input", input).with("--models", repository().join("deploy/models"));
+    command.with("--filters", input.with_file_name("filters"))
 }
 
 /// The length of what a run has written for its subscribers.
@@ -127,6 +150,9 @@ fn a_night_has_results_dead_letters_and_repeats() {
     let books = ledger(&night.out);
     assert_eq!((books.consumed(), books.dead_lettered()), (ALERTS / 100 * 102, ALERTS / 100));
     assert_eq!(books.partitions.iter().map(|book| book.repeated).sum::<u64>(), ALERTS / 100);
+    let book = |name: &str| books.filters.iter().find(|book| book.filter == name).unwrap();
+    assert!(book("sometimes").failed > 0 && book("sometimes").passed > 0, "a filter that fails now and then");
+    assert!(book("never").decided < ALERTS, "a filter that always fails is suspended");
     assert!(lines(&night.out).len() > 100, "the filters let enough pass to see a difference");
     let objects: std::collections::HashSet<_> = night.packets.iter().map(|packet| &packet.1).collect();
     assert!(objects.len() < night.packets.len() * 9 / 10, "objects are seen more than once");

@@ -57,7 +57,6 @@ fn scores_of_the_pure_rust_runtime_agree_with_the_expected_ones() {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a test that is left out must say so")]
 fn scores_of_onnx_runtime_agree_with_the_expected_ones() {
     match std::env::var("ORT_DYLIB_PATH") {
         Ok(library) => scores_agree(&[("ORT_DYLIB_PATH", &library)]),

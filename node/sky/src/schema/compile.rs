@@ -356,6 +356,11 @@ fn collect<'a>(schema: &'a Schema, names: &mut Names<'a>) {
     }
 }
 
+/// The survey whose record a writer schema is of, whatever else is wrong with it.
+pub(super) fn survey_of(json: &[u8]) -> Option<&'static Survey> {
+    Survey::by_record(&full_name(&serde_json::from_slice(json).ok()?))
+}
+
 fn full_name(schema: &serde_json::Value) -> String {
     let text = |key: &str| schema.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
     match (text("namespace"), text("name")) {

@@ -5,6 +5,7 @@ use std::sync::{Arc, RwLock};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::compile::survey_of;
 use super::container::{CONFLUENT_HEADER, Container, Framing, decompress};
 use super::{DecodeError, Plan};
 use crate::alert::Alert;
@@ -99,7 +100,10 @@ impl Decoder {
         });
         let (container, plan) = match opened {
             Ok(opened) => opened,
-            Err(error) => return vec![Err(error.into())],
+            Err(error) => {
+                let survey = Container::parse(packet).ok().and_then(|container| survey_of(container.schema));
+                return vec![Err(Undecoded { error, survey: survey.or(self.forced).map(|survey| survey.name) })];
+            }
         };
         let mut alerts = Vec::with_capacity(1);
         let mut at = container.length;

@@ -4,6 +4,7 @@
 //! together with the progress that passes it ([`Store::commit`]). So after any crash the store is exactly what the committed batches made.
 //! No stage, survey or filter is known here.
 
+mod birth;
 mod object;
 mod pending;
 mod read;
@@ -199,7 +200,17 @@ impl Store {
     /// # Errors
     /// It is in use, of another format, not there, or the disk fails.
     pub fn open(path: &Path, create: bool) -> Result<Self, StoreError> {
-        if !create && !path.is_dir() {
+        match (path.is_dir(), create) {
+            (true, _) => Self::open_there(path, create),
+            (false, true) => birth::create(path),
+            (false, false) => Err(StoreError::NotThere(path.to_owned())),
+        }
+    }
+
+    /// Opens or makes the store in exactly that directory.
+    fn open_there(path: &Path, create: bool) -> Result<Self, StoreError> {
+        // The engine would make its files in any directory that it is told to open.
+        if !create && !path.join("keyspaces").is_dir() {
             return Err(StoreError::NotThere(path.to_owned()));
         }
         let failed = |doing| {
