@@ -3,6 +3,9 @@
 //!
 //! The packets are read from `$BOOM_SHARED`, or `shared` beside the repository; the extracts are in `golden/`.
 
+#![allow(clippy::unwrap_used, reason = "in a test the panic is the message")]
+#![allow(clippy::print_stderr, reason = "a test that is left out must say so")]
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
