@@ -155,9 +155,11 @@ impl Config {
             section(&mut table, "simulator", &mut problems),
             section(&mut table, "crossmatch", &mut problems),
         );
-        problems.extend(table.keys().map(|key| {
-            format!("`{key}` is not known: input, models, filters, simulator and crossmatch are")
-        }));
+        problems.extend(
+            table
+                .keys()
+                .map(|key| format!("`{key}` is not known: input, models, filters, simulator and crossmatch are")),
+        );
         let (Some(input), Some(models), Some(filters), Some(simulator), Some(crossmatch)) = sections else {
             return Err(Problems(problems));
         };

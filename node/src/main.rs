@@ -217,8 +217,8 @@ fn simulate(arguments: &Simulate) -> anyhow::Result<ExitCode> {
         }
         packet
     });
-    let written = write_archive(paced, &arguments.out)
-        .with_context(|| format!("writing {}", arguments.out.display()))?;
+    let written =
+        write_archive(paced, &arguments.out).with_context(|| format!("writing {}", arguments.out.display()))?;
     let seconds = started.elapsed().as_secs_f64();
     let _ = writeln!(
         std::io::stderr(),

@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use boom_sky::schema::Decoder;
-use boom_store::documents::{Claim, Complete, Ingested, Sequence};
 use boom_sky::survey::Survey;
+use boom_store::documents::{Claim, Complete, Ingested, Sequence};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
@@ -27,7 +27,7 @@ use crate::stage::{DeadLetter, Received};
 use crate::stats::{Stage, Stats};
 use crate::store::Store;
 
-/// Results are committed about so often.
+/// Results are committed about so often, and sooner when half of the batches that may be under way wait for it.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
 
 /// Why a pipeline stopped before its input ended.
@@ -270,7 +270,9 @@ impl<S: Store> Pipeline<S> {
                 Ok(Some(batch)) => {
                     let decided = batch.await.map_err(Panicked::from)??;
                     self.fold(&mut emission, decided, &mut open);
-                    if tokio::time::Instant::now() < due {
+                    // A batch keeps its place until it is committed: half of the places never wait for the time.
+                    let room = open.len() * 2 < self.batches_in_flight;
+                    if room && tokio::time::Instant::now() < due {
                         continue;
                     }
                 }
@@ -332,10 +334,7 @@ impl<S: Store> Pipeline<S> {
 }
 
 /// The alerts of a batch that go on: all but the repeats.
-fn fresh<'a>(
-    received: &'a [Received],
-    ingested: &'a [Ingested],
-) -> impl Iterator<Item = (&'a Received, &'a Ingested)> {
+fn fresh<'a>(received: &'a [Received], ingested: &'a [Ingested]) -> impl Iterator<Item = (&'a Received, &'a Ingested)> {
     received.iter().zip(ingested).filter(|(_, ingested)| !matches!(ingested.claim, Claim::Repeat(_)))
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use boom_store::catalog::{Cell, CatalogSpec, CatalogWriter, Column, ColumnType, ImportRecord};
+use boom_store::catalog::{CatalogSpec, CatalogWriter, Cell, Column, ColumnType, ImportRecord};
 
 use crate::source::simulator::{CatalogValue, SimulatedCatalog};
 

@@ -34,7 +34,9 @@ pub async fn watch(stats: Arc<Stats>, expected: Option<u64>, batches_in_flight: 
             bar.set_position(committed);
             bar.set_message(format!("{rate:.0} alerts/s · queue {full}% · {passed} passed · {dead} dead letters"));
         } else {
-            tracing::info!("{committed} alerts, {rate:.0}/s, queue {full}% full, {passed} results, {dead} dead letters");
+            tracing::info!(
+                "{committed} alerts, {rate:.0}/s, queue {full}% full, {passed} results, {dead} dead letters"
+            );
         }
     }
 }
@@ -52,11 +54,8 @@ fn bar(expected: Option<u64>) -> ProgressBar {
 pub fn tables(stats: &Stats, books: &Books, filters: &Filters, elapsed: Duration) -> String {
     let committed = Stats::get(&stats.committed);
     let rate = committed as f64 / elapsed.as_secs_f64().max(1e-9);
-    let mut text = format!(
-        "{committed} alerts in {:.1} s: {rate:.0} alerts/s\n\n{}\n",
-        elapsed.as_secs_f64(),
-        stages(stats)
-    );
+    let mut text =
+        format!("{committed} alerts in {:.1} s: {rate:.0} alerts/s\n\n{}\n", elapsed.as_secs_f64(), stages(stats));
     if !books.filters.is_empty() {
         text.push_str(&format!("\n{}\n", filter_table(stats, books, filters)));
     }
@@ -133,7 +132,10 @@ pub fn next_steps(out: &Path, books: &Books) -> String {
         "Results:  {out}/results.jsonl   one line per alert and filter\n          {out}/results.avro    with photometry and cutouts\n          {out}/ledger.json     the books\n"
     );
     if books.dead_lettered() > 0 {
-        text.push_str(&format!("Dead letters: {} in {out}/dead_letters, each with its reason\n", books.dead_lettered()));
+        text.push_str(&format!(
+            "Dead letters: {} in {out}/dead_letters, each with its reason\n",
+            books.dead_lettered()
+        ));
     }
     text.push_str(&format!(
         "Try:      head -1 {out}/results.jsonl\n          boomctl object OBJECT_ID --store {out}/store\n          boomctl cutouts CANDID --store {out}/store --png stamps\n"

@@ -51,11 +51,7 @@ fn show(store: &Store, survey: &Survey, alert: &Document) -> anyhow::Result<()> 
     let mut out = anstream::stdout().lock();
     let candid = alert.get_i64("_id").unwrap_or_default();
     let object_id = alert.get_str("objectId").unwrap_or_default();
-    writeln!(
-        out,
-        "{BOLD}{} alert {candid}{BOLD:#} of the object {BOLD}{object_id}{BOLD:#}",
-        survey.name
-    )?;
+    writeln!(out, "{BOLD}{} alert {candid}{BOLD:#} of the object {BOLD}{object_id}{BOLD:#}", survey.name)?;
     if let Ok(candidate) = alert.get_document("candidate") {
         detection(&mut out, candidate)?;
     }
@@ -67,11 +63,7 @@ fn show(store: &Store, survey: &Survey, alert: &Document) -> anyhow::Result<()> 
     }
     if let Ok(origin) = alert.get_document("origin") {
         let at = origin.get_i64("offset").unwrap_or_default();
-        summary::field(
-            &mut out,
-            "origin",
-            format!("{}, offset {at}", origin.get_str("source").unwrap_or_default()),
-        )?;
+        summary::field(&mut out, "origin", format!("{}, offset {at}", origin.get_str("source").unwrap_or_default()))?;
     }
     summary::classifications(&mut out, alert)?;
     summary::properties(&mut out, alert)?;
@@ -87,8 +79,7 @@ fn detection(out: &mut impl Write, candidate: &Document) -> anyhow::Result<()> {
     if let Some(mag) = number("magpsf") {
         let band = candidate.get_str("band").unwrap_or_default();
         let error = number("sigmapsf").map_or_else(String::new, |error| format!(" ± {error:.3}"));
-        let limit =
-            number("diffmaglim").map_or_else(String::new, |limit| format!("   limit {limit:.2}"));
+        let limit = number("diffmaglim").map_or_else(String::new, |limit| format!("   limit {limit:.2}"));
         let below = if candidate.get_bool("isdiffpos").is_ok_and(|positive| !positive) {
             "   fainter than the template"
         } else {

@@ -75,11 +75,8 @@ impl ImportArgs {
     fn run(self) -> anyhow::Result<()> {
         let begun = Instant::now();
         let Self { file, name, ra, dec, columns, out, json } = self;
-        let columns = columns
-            .into_iter()
-            .map(|column| column.trim().to_owned())
-            .filter(|column| !column.is_empty())
-            .collect();
+        let columns =
+            columns.into_iter().map(|column| column.trim().to_owned()).filter(|column| !column.is_empty()).collect();
         let summary = import(&file, &ImportOptions { name, ra, dec, columns, out_dir: out })?;
         if json {
             return print_json(&summary_json(&summary));
@@ -92,27 +89,19 @@ impl ImportArgs {
 fn talk(summary: &ImportSummary, seconds: f64) -> anyhow::Result<()> {
     let mut err = io::stderr().lock();
     let ImportSummary { name, version, rows, bytes, ra, dec, .. } = summary;
-    writeln!(
-        err,
-        "{name}: {rows} rows by {ra}, {dec}; {} MB in {seconds:.1} s; version {version}",
-        bytes / 1_000_000
-    )?;
+    writeln!(err, "{name}: {rows} rows by {ra}, {dec}; {} MB in {seconds:.1} s; version {version}", bytes / 1_000_000)?;
     for column in &summary.skipped {
         writeln!(err, "left out column {}: {}", column.name, column.reason)?;
     }
     if let Some(first) = summary.first_refused {
         let refused = summary.refused;
-        writeln!(
-            err,
-            "left out {refused} rows without a possible position, the first is row {first} of the table"
-        )?;
+        writeln!(err, "left out {refused} rows without a possible position, the first is row {first} of the table")?;
     }
     Ok(())
 }
 
 fn summary_json(summary: &ImportSummary) -> Value {
-    let skipped =
-        summary.skipped.iter().map(|column| json!({"name": column.name, "reason": column.reason}));
+    let skipped = summary.skipped.iter().map(|column| json!({"name": column.name, "reason": column.reason}));
     json!({
         "name": summary.name,
         "version": summary.version,

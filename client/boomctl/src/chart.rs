@@ -109,21 +109,15 @@ fn chart(marks: &[Mark], bands: &Bands<'_>, canvas: Canvas) -> Buffer {
     let area = Rect::new(0, 0, cells(canvas.width), cells(canvas.height));
     let mut buffer = Buffer::empty(area);
     // Magnitudes grow downwards: what is drawn is their negative.
-    let (times, magnitudes) =
-        (bounds(marks.iter().map(|mark| mark.jd), 0.02), magnitude_bounds(marks));
+    let (times, magnitudes) = (bounds(marks.iter().map(|mark| mark.jd), 0.02), magnitude_bounds(marks));
     let points = points(bands, canvas.colours);
     let datasets = points.iter().map(|points| {
-        Dataset::default()
-            .data(&points.at)
-            .style(points.style)
-            .marker(points.marker)
-            .graph_type(points.graph)
+        Dataset::default().data(&points.at).style(points.style).marker(points.marker).graph_type(points.graph)
     });
     let clock = times[1] - times[0] < CLOCK_DAYS;
     let ticks = if canvas.width < 60 { 2 } else { 3 };
     let dates = spread(times, ticks).map(|jd| Line::from(date(jd, clock)));
-    let labels =
-        spread(magnitudes, MAGNITUDES).map(|negative| Line::from(format!("{:.2}", -negative)));
+    let labels = spread(magnitudes, MAGNITUDES).map(|negative| Line::from(format!("{:.2}", -negative)));
     Chart::new(datasets.collect())
         .legend_position(None)
         .x_axis(Axis::default().title("UTC").bounds(times).labels(dates.collect::<Vec<_>>()))
@@ -137,17 +131,9 @@ fn points(bands: &Bands<'_>, colours: bool) -> Vec<Points> {
     let (mut bars, mut limits, mut detections) = (Vec::new(), Vec::new(), Vec::new());
     for ((_, band), marks) in bands {
         let style = Style::new().fg(indexed(colour(*band).1));
-        let scatter = |marker, of: Vec<(f64, f64)>| Points {
-            at: of,
-            style,
-            marker,
-            graph: GraphType::Scatter,
-        };
+        let scatter = |marker, of: Vec<(f64, f64)>| Points { at: of, style, marker, graph: GraphType::Scatter };
         let at = |limit: bool| {
-            marks
-                .iter()
-                .filter(move |mark| (mark.kind == Kind::Limit) == limit)
-                .map(|mark| (mark.jd, -mark.mag))
+            marks.iter().filter(move |mark| (mark.kind == Kind::Limit) == limit).map(|mark| (mark.jd, -mark.mag))
         };
         for mark in marks {
             if let Kind::Detection(error) = mark.kind {
@@ -168,9 +154,8 @@ fn indexed(colour: AnsiColor) -> Color {
 
 /// The range of the values with a margin, a part of it; never empty.
 fn bounds(values: impl Iterator<Item = f64>, margin: f64) -> [f64; 2] {
-    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-        (low.min(value), high.max(value))
-    });
+    let (low, high) =
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     if low > high {
         return [0.0, 1.0];
     }
@@ -199,9 +184,7 @@ fn write_buffer(buffer: &Buffer, out: &mut impl Write) -> io::Result<()> {
         let mut now = anstyle::Style::new();
         for cell in &row[..end] {
             let style = match cell.fg {
-                Color::Indexed(index) => {
-                    anstyle::Style::new().fg_color(Some(anstyle::Ansi256Color(index).into()))
-                }
+                Color::Indexed(index) => anstyle::Style::new().fg_color(Some(anstyle::Ansi256Color(index).into())),
                 _ => anstyle::Style::new(),
             };
             if style != now {
@@ -236,13 +219,8 @@ mod tests {
 
     fn drawn(marks: &[Mark], width: usize) -> Vec<String> {
         let mut out = anstream::StripStream::new(Vec::new());
-        draw(marks, Canvas { width, height: 16, colours: false }, &mut out)
-            .expect("a buffer can be written");
-        String::from_utf8(out.into_inner())
-            .expect("it is text")
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        draw(marks, Canvas { width, height: 16, colours: false }, &mut out).expect("a buffer can be written");
+        String::from_utf8(out.into_inner()).expect("it is text").lines().map(str::to_owned).collect()
     }
 
     #[test]
@@ -263,11 +241,7 @@ mod tests {
         let all = lines.join("\n");
         let find = |symbol: char| {
             let mut at = (2..lines.len()).flat_map(|row| {
-                let columns = lines[row]
-                    .chars()
-                    .enumerate()
-                    .skip(8)
-                    .filter(move |(_, found)| *found == symbol);
+                let columns = lines[row].chars().enumerate().skip(8).filter(move |(_, found)| *found == symbol);
                 columns.map(move |(column, _)| (row, column))
             });
             at.next().unwrap_or_else(|| panic!("there is no {symbol} in\n{all}"))
@@ -284,13 +258,10 @@ mod tests {
     #[test]
     fn colours_are_the_bands_and_are_ended() {
         let mut out = Vec::new();
-        draw(&marks(), Canvas { width: 80, height: 16, colours: true }, &mut out)
-            .expect("a buffer can be written");
+        draw(&marks(), Canvas { width: 80, height: 16, colours: true }, &mut out).expect("a buffer can be written");
         let text = String::from_utf8(out).expect("it is text");
         assert!(
-            text.contains("\u{1b}[38;5;2m")
-                && text.contains("\u{1b}[38;5;1m")
-                && text.contains(DETECTION),
+            text.contains("\u{1b}[38;5;2m") && text.contains("\u{1b}[38;5;1m") && text.contains(DETECTION),
             "{text:?}"
         );
         for line in text.lines().filter(|line| line.contains('\u{1b}')) {

@@ -48,40 +48,29 @@ impl CutoutsArgs {
         let found = self.store.alerts(&store, self.candid)?;
         let [(survey, _)] = found[..] else {
             let all = names(&found.iter().map(|(survey, _)| *survey).collect::<Vec<_>>());
-            return Err(Usage(format!(
-                "there is an alert {} of each of {all}: say which with --survey",
-                self.candid
-            ))
-            .into());
+            return Err(
+                Usage(format!("there is an alert {} of each of {all}: say which with --survey", self.candid)).into()
+            );
         };
         let Some(document) = store.cutouts(survey, self.candid)? else {
             bail!("the {} alert {} was stored without cutouts", survey.name, self.candid);
         };
-        let document =
-            RawDocument::from_bytes(&document).context("the stored cutouts are damaged")?;
-        fs::create_dir_all(&self.png)
-            .with_context(|| format!("making the directory {}", self.png.display()))?;
+        let document = RawDocument::from_bytes(&document).context("the stored cutouts are damaged")?;
+        fs::create_dir_all(&self.png).with_context(|| format!("making the directory {}", self.png.display()))?;
         let (mut scratch, mut files, mut errors) = (Scratch::default(), Vec::new(), Vec::new());
         for (cutout, field) in Cutout::ALL.into_iter().zip(FIELDS) {
             let bytes = document.get_binary(field).map_or(&[][..], |binary| binary.bytes);
             match scratch.read(bytes) {
                 Ok(stamp) => files.push(self.write(cutout, stamp)?),
                 Err(error) => {
-                    writeln!(
-                        io::stderr(),
-                        "boomctl: {field} of the {} alert {}: {error}",
-                        survey.name,
-                        self.candid
-                    )?;
+                    writeln!(io::stderr(), "boomctl: {field} of the {} alert {}: {error}", survey.name, self.candid)?;
                     errors.push(json!({"cutout": cutout.name(), "error": error.to_string()}));
                 }
             }
         }
         let code = if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         if self.json {
-            output::line(
-                &json!({"candid": self.candid, "survey": survey.name, "files": files, "errors": errors}),
-            )?;
+            output::line(&json!({"candid": self.candid, "survey": survey.name, "files": files, "errors": errors}))?;
         } else {
             for path in files.iter().filter_map(|file| file["path"].as_str()) {
                 writeln!(io::stdout(), "{path}").context("writing to standard output")?;
@@ -96,8 +85,7 @@ impl CutoutsArgs {
         let (width, height) = (stamp.width * scale, stamp.height * scale);
         write_png(&path, (width, height), &render(stamp, scale))
             .with_context(|| format!("writing {}", path.display()))?;
-        let bytes =
-            fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?.len();
+        let bytes = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?.len();
         let (pixels_x, pixels_y) = (stamp.width, stamp.height);
         Ok(json!({
             "path": path.display().to_string(),

@@ -30,8 +30,7 @@ pub(crate) enum Kind {
 
 /// The marks of an object's series, in the order of time.
 pub(crate) fn marks(series: &[Series]) -> Vec<Mark> {
-    let mut marks: Vec<Mark> =
-        series.iter().flat_map(Series::iter).filter_map(|point| mark(&point.head)).collect();
+    let mut marks: Vec<Mark> = series.iter().flat_map(Series::iter).filter_map(|point| mark(&point.head)).collect();
     marks.sort_by(|a, b| a.jd.total_cmp(&b.jd).then(a.band.cmp(&b.band)));
     marks
 }
@@ -52,16 +51,7 @@ mod tests {
 
     fn point(flux: f64, flux_error: f64) -> PointHead {
         let band = Band::new("r").expect("r is a band");
-        PointHead {
-            jd: 2_460_000.5,
-            flux,
-            flux_error,
-            ra: 0.0,
-            dec: 0.0,
-            stamp: 0.0,
-            band,
-            program: 1,
-        }
+        PointHead { jd: 2_460_000.5, flux, flux_error, ra: 0.0, dec: 0.0, stamp: 0.0, band, program: 1 }
     }
 
     #[test]

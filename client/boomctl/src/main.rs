@@ -116,8 +116,7 @@ mod tests {
 
     #[test]
     fn a_cause_that_an_error_already_says_is_not_said_again() {
-        let error =
-            anyhow::anyhow!("disk full").context("writing a.png: disk full").context("cutouts");
+        let error = anyhow::anyhow!("disk full").context("writing a.png: disk full").context("cutouts");
         assert_eq!(chain(&error), "cutouts: writing a.png: disk full");
     }
 }

@@ -31,8 +31,7 @@ pub(crate) fn has_colours() -> bool {
 
 /// Columns and rows of the terminal.
 pub(crate) fn size() -> (usize, usize) {
-    let (width, height) =
-        terminal_size::terminal_size().map_or(DEFAULT_SIZE, |(width, height)| (width.0, height.0));
+    let (width, height) = terminal_size::terminal_size().map_or(DEFAULT_SIZE, |(width, height)| (width.0, height.0));
     (usize::from(width).clamp(40, 200), usize::from(height).clamp(10, 200))
 }
 
@@ -67,9 +66,9 @@ fn unsigned_nan(value: Bson) -> Bson {
     match value {
         Bson::Double(number) if number.is_nan() => Bson::Double(f64::NAN),
         Bson::Array(items) => Bson::Array(items.into_iter().map(unsigned_nan).collect()),
-        Bson::Document(fields) => Bson::Document(
-            fields.into_iter().map(|(key, value)| (key, unsigned_nan(value))).collect(),
-        ),
+        Bson::Document(fields) => {
+            Bson::Document(fields.into_iter().map(|(key, value)| (key, unsigned_nan(value))).collect())
+        }
         other => other,
     }
 }

@@ -9,15 +9,13 @@ pub(crate) fn sexagesimal(ra: f64, dec: f64) -> String {
     let angle = (dec.abs() * 360_000.0).round() as u64;
     let sign = if dec < 0.0 && angle > 0 { '-' } else { '+' };
     let (h, m, s, ms) = (time / 3_600_000, time / 60_000 % 60, time / 1000 % 60, time % 1000);
-    let (d, minute, second, part) =
-        (angle / 360_000, angle / 6000 % 60, angle / 100 % 60, angle % 100);
+    let (d, minute, second, part) = (angle / 360_000, angle / 6000 % 60, angle / 100 % 60, angle % 100);
     format!("{h:02}:{m:02}:{s:02}.{ms:03} {sign}{d:02}:{minute:02}:{second:02}.{part:02}")
 }
 
 /// The date and time of a Julian date, UTC, to the second.
 pub(crate) fn civil(jd: f64) -> String {
-    let text = bson::DateTime::from_millis((Jd(jd).unix_millis() + 500) / 1000 * 1000)
-        .try_to_rfc3339_string();
+    let text = bson::DateTime::from_millis((Jd(jd).unix_millis() + 500) / 1000 * 1000).try_to_rfc3339_string();
     text.map_or_else(|_| format!("JD {jd}"), |text| text.replace('T', " ").replace('Z', ""))
 }
 

@@ -57,36 +57,20 @@ impl StoreArgs {
     }
 
     /// The alert documents of that id in the surveys looked at; an error when there is none.
-    pub(crate) fn alerts(
-        &self,
-        store: &Store,
-        candid: i64,
-    ) -> anyhow::Result<Vec<(&'static Survey, Vec<u8>)>> {
+    pub(crate) fn alerts(&self, store: &Store, candid: i64) -> anyhow::Result<Vec<(&'static Survey, Vec<u8>)>> {
         let mut found = store.alerts(candid)?;
         let elsewhere = names(&found.iter().map(|(survey, _)| *survey).collect::<Vec<_>>());
         found.retain(|(survey, _)| self.survey.is_none_or(|only| only.name == survey.name));
         if found.is_empty() {
-            let hint = if elsewhere.is_empty() {
-                String::new()
-            } else {
-                format!("; there is one of {elsewhere}")
-            };
-            bail!(
-                "no alert {candid} in {}: looked at {}{hint}",
-                self.path.display(),
-                names(&self.surveys())
-            );
+            let hint = if elsewhere.is_empty() { String::new() } else { format!("; there is one of {elsewhere}") };
+            bail!("no alert {candid} in {}: looked at {}{hint}", self.path.display(), names(&self.surveys()));
         }
         Ok(found)
     }
 
     /// An error that says where an object was looked for.
     pub(crate) fn no_object(&self, object_id: &str) -> anyhow::Error {
-        anyhow::anyhow!(
-            "no object {object_id} in {}: looked at {}",
-            self.path.display(),
-            names(&self.surveys())
-        )
+        anyhow::anyhow!("no object {object_id} in {}: looked at {}", self.path.display(), names(&self.surveys()))
     }
 }
 

@@ -23,8 +23,7 @@ pub(crate) struct Levels {
 impl Levels {
     /// From the sky's level and noise (median and its absolute deviation) and the bright end. NaN and infinite pixels do not count.
     pub(crate) fn of(pixels: &[f32]) -> Self {
-        let mut values: Vec<f32> =
-            pixels.iter().copied().filter(|value| value.is_finite()).collect();
+        let mut values: Vec<f32> = pixels.iter().copied().filter(|value| value.is_finite()).collect();
         values.sort_unstable_by(f32::total_cmp);
         let Some((least, most)) = values.first().copied().zip(values.last().copied()) else {
             return Self { black: 0.0, white: 0.0 };

@@ -35,11 +35,7 @@ pub(crate) fn field(out: &mut impl Write, name: &str, value: impl Display) -> an
 /// Writes a position in degrees, sexagesimal and galactic.
 pub(crate) fn position(out: &mut impl Write, ra: f64, dec: f64) -> anyhow::Result<()> {
     let (l, b) = galactic(ra, dec);
-    field(
-        out,
-        "position",
-        format!("{ra:.6} {dec:+.6}   {}   galactic {l:.4} {b:+.4}", sexagesimal(ra, dec)),
-    )
+    field(out, "position", format!("{ra:.6} {dec:+.6}   {}   galactic {l:.4} {b:+.4}", sexagesimal(ra, dec)))
 }
 
 /// Writes the scores of the classifiers, and why others are missing.
@@ -47,9 +43,8 @@ pub(crate) fn classifications(out: &mut impl Write, alert: &Document) -> anyhow:
     heading(out, "classifications")?;
     let scores = alert.get_document("classifications").ok();
     for (name, score) in scores.into_iter().flatten() {
-        let bar = score.as_f64().map_or_else(String::new, |score| {
-            "▬".repeat((score.clamp(0.0, 1.0) * BAR).round() as usize)
-        });
+        let bar =
+            score.as_f64().map_or_else(String::new, |score| "▬".repeat((score.clamp(0.0, 1.0) * BAR).round() as usize));
         field(out, name, format!("{:<9} {bar}", short(score)))?;
     }
     let unscored = alert.get_document("unscored").ok();
@@ -74,11 +69,7 @@ pub(crate) fn properties(out: &mut impl Write, alert: &Document) -> anyhow::Resu
             writeln!(out, "  {DIM}{name}{DIM:#}")?;
         }
         for (band, stats) in bands {
-            field(
-                out,
-                &format!("  {band}"),
-                stats.as_document().map_or_else(|| short(stats), statistics),
-            )?;
+            field(out, &format!("  {band}"), stats.as_document().map_or_else(|| short(stats), statistics))?;
         }
     }
     Ok(())
@@ -88,15 +79,11 @@ pub(crate) fn properties(out: &mut impl Write, alert: &Document) -> anyhow::Resu
 fn statistics(stats: &Document) -> String {
     let mut parts = Vec::new();
     if let (Ok(mag), Ok(jd)) = (stats.get_f64("peak_mag"), stats.get_f64("peak_jd")) {
-        let error = stats
-            .get_f64("peak_mag_err")
-            .map_or_else(|_| String::new(), |error| format!(" ± {error:.3}"));
+        let error = stats.get_f64("peak_mag_err").map_or_else(|_| String::new(), |error| format!(" ± {error:.3}"));
         parts.push(format!("peak {mag:.3}{error} on {}", date(jd, false)));
     }
     for trend in ["rising", "fading"] {
-        if let Some(rate) =
-            stats.get_document(trend).ok().and_then(|slope| slope.get_f64("rate").ok())
-        {
+        if let Some(rate) = stats.get_document(trend).ok().and_then(|slope| slope.get_f64("rate").ok()) {
             parts.push(format!("{trend} {rate:+.4} mag/d"));
         }
     }
@@ -104,15 +91,8 @@ fn statistics(stats: &Document) -> String {
 }
 
 /// Writes what is known of the object: catalog matches, aliases, and the light curve, drawn.
-pub(crate) fn object(
-    out: &mut impl Write,
-    store: &Store,
-    survey: &Survey,
-    object_id: &str,
-) -> anyhow::Result<()> {
-    let (Some(object), Some(aux)) =
-        (store.object(survey, object_id)?, store.aux(survey, object_id)?)
-    else {
+pub(crate) fn object(out: &mut impl Write, store: &Store, survey: &Survey, object_id: &str) -> anyhow::Result<()> {
+    let (Some(object), Some(aux)) = (store.object(survey, object_id)?, store.aux(survey, object_id)?) else {
         return Ok(writeln!(out, "\n{WARN}the object {object_id} is not in the store{WARN:#}")?);
     };
     let aux = document(&aux)?;
@@ -126,13 +106,11 @@ fn cross_matches(out: &mut impl Write, aux: &Document) -> anyhow::Result<()> {
     let width = size().0;
     let mut none = true;
     for (catalog, rows) in aux.get_document("cross_matches").into_iter().flatten() {
-        let mut rows: Vec<&Document> =
-            rows.as_array().into_iter().flatten().filter_map(Bson::as_document).collect();
+        let mut rows: Vec<&Document> = rows.as_array().into_iter().flatten().filter_map(Bson::as_document).collect();
         rows.sort_by(|a, b| distance(a).total_cmp(&distance(b)));
         for row in rows.iter().take(NEAREST) {
             let columns = row.iter().filter(|(name, _)| *name != "distance_arcsec");
-            let columns: Vec<String> =
-                columns.map(|(name, value)| format!("{name}={}", short(value))).collect();
+            let columns: Vec<String> = columns.map(|(name, value)| format!("{name}={}", short(value))).collect();
             let text = format!("{:>8.2}\"  {}", distance(row), columns.join(" "));
             field(out, catalog, cut(&text, width.saturating_sub(NAMES + 3)))?;
         }
@@ -165,11 +143,8 @@ fn aliases(out: &mut impl Write, aux: &Document) -> anyhow::Result<()> {
 }
 
 fn light_curve(out: &mut impl Write, survey: &Survey, object: &ObjectState) -> anyhow::Result<()> {
-    let counts = survey
-        .series
-        .iter()
-        .zip(&object.series)
-        .map(|(name, series)| format!("{} {name}", series.iter().count()));
+    let counts =
+        survey.series.iter().zip(&object.series).map(|(name, series)| format!("{} {name}", series.iter().count()));
     let counts = counts.collect::<Vec<_>>().join(", ");
     heading(out, format!("light curve{BOLD:#}  {DIM}{counts}{DIM:#}"))?;
     let marks = marks(&object.series);
@@ -177,8 +152,7 @@ fn light_curve(out: &mut impl Write, survey: &Survey, object: &ObjectState) -> a
         return Ok(writeln!(out, "  nothing to draw")?);
     }
     let (width, height) = size();
-    let canvas =
-        Canvas { width, height: (height / 2).clamp(ROWS.0, ROWS.1), colours: has_colours() };
+    let canvas = Canvas { width, height: (height / 2).clamp(ROWS.0, ROWS.1), colours: has_colours() };
     Ok(draw(&marks, canvas, out)?)
 }
 
@@ -188,9 +162,7 @@ fn short(value: &Bson) -> String {
         Bson::Double(number) if *number != 0.0 && !(1e-4..1e9).contains(&number.abs()) => {
             format!("{number:.4e}")
         }
-        Bson::Double(number) => {
-            format!("{:.6}", number).trim_end_matches('0').trim_end_matches('.').to_owned()
-        }
+        Bson::Double(number) => format!("{:.6}", number).trim_end_matches('0').trim_end_matches('.').to_owned(),
         Bson::String(text) => text.clone(),
         other => other.clone().into_relaxed_extjson().to_string(),
     }
@@ -210,13 +182,8 @@ mod tests {
 
     #[test]
     fn values_are_written_in_few_characters() {
-        let written = [
-            Bson::Double(0.25),
-            Bson::Double(1e-7),
-            Bson::Double(0.0),
-            Bson::Int64(7),
-            Bson::String("a".into()),
-        ];
+        let written =
+            [Bson::Double(0.25), Bson::Double(1e-7), Bson::Double(0.0), Bson::Int64(7), Bson::String("a".into())];
         assert_eq!(written.map(|value| short(&value)), ["0.25", "1.0000e-7", "0", "7", "a"]);
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(cut("abcd", 4), "abcd");

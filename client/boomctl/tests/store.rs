@@ -28,8 +28,7 @@ fn store_of(alerts: &[Alert]) -> TempDir {
         origin.write(&mut writer);
         writer.close(root);
         alert.cutouts.document(alert.candid, &mut cutouts);
-        let documents =
-            vec![Complete::Alert(alert.candid, document), Complete::Cutouts(alert.candid, cutouts)];
+        let documents = vec![Complete::Alert(alert.candid, document), Complete::Cutouts(alert.candid, cutouts)];
         store.complete(sequence, alert.survey, documents);
         store.commit(sequence, &[]).unwrap();
     }
@@ -47,8 +46,7 @@ fn path(directory: &TempDir, inside: &str) -> String {
 #[test]
 fn an_alert_is_its_document_in_relaxed_extended_json() {
     let directory = store_of(&[alert(&ZtfPacket::default())]);
-    let output =
-        boomctl(&["alert", &CANDID.to_string(), "--store", &path(&directory, "store"), "--json"]);
+    let output = boomctl(&["alert", &CANDID.to_string(), "--store", &path(&directory, "store"), "--json"]);
     assert!(output.status.success(), "{}", error(&output));
     let lines = json_lines(&output);
     assert_eq!(lines.len(), 1);
@@ -59,14 +57,7 @@ fn an_alert_is_its_document_in_relaxed_extended_json() {
     assert_eq!(document["candidate"]["isdiffpos"], true);
     assert_eq!(document["coordinates"]["radec_geojson"]["coordinates"][0], -30.0);
     // Not on a terminal, the flag changes nothing.
-    let again = boomctl(&[
-        "alert",
-        &CANDID.to_string(),
-        "--store",
-        &path(&directory, "store"),
-        "--survey",
-        "ztf",
-    ]);
+    let again = boomctl(&["alert", &CANDID.to_string(), "--store", &path(&directory, "store"), "--survey", "ztf"]);
     assert_eq!(again.stdout, output.stdout);
 }
 
@@ -78,12 +69,8 @@ fn an_object_is_its_document_with_the_light_curve() {
     assert!(output.status.success(), "{}", error(&output));
     let document = json_lines(&output).remove(0);
     assert_eq!(document["_id"], OBJECT);
-    let times: Vec<f64> = document["prv_candidates"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|point| point["jd"].as_f64().unwrap())
-        .collect();
+    let times: Vec<f64> =
+        document["prv_candidates"].as_array().unwrap().iter().map(|point| point["jd"].as_f64().unwrap()).collect();
     assert_eq!(times, [2_459_990.5, 2_460_000.5, 2_460_001.5]);
     assert_eq!(document["prv_nondetections"].as_array().unwrap().len(), 1);
     assert_eq!(document["cross_matches"], serde_json::json!({}));
@@ -94,15 +81,8 @@ fn an_object_is_its_document_with_the_light_curve() {
 fn cutouts_are_written_as_enlarged_png_files() {
     let directory = store_of(&[alert(&ZtfPacket::default())]);
     let png = path(&directory, "made/png");
-    let output = boomctl(&[
-        "cutouts",
-        &CANDID.to_string(),
-        "--store",
-        &path(&directory, "store"),
-        "--png",
-        &png,
-        "--json",
-    ]);
+    let output =
+        boomctl(&["cutouts", &CANDID.to_string(), "--store", &path(&directory, "store"), "--png", &png, "--json"]);
     assert!(output.status.success(), "{}", error(&output));
     let listed = json_lines(&output).remove(0);
     for (at, name) in ["science", "template", "difference"].into_iter().enumerate() {
@@ -124,28 +104,17 @@ fn cutouts_are_written_as_enlarged_png_files() {
 
 #[test]
 fn a_stamp_that_can_not_be_read_is_named_and_the_others_are_written() {
-    let directory =
-        store_of(&[alert(&ZtfPacket { template: b"no stamp".to_vec(), ..ZtfPacket::default() })]);
+    let directory = store_of(&[alert(&ZtfPacket { template: b"no stamp".to_vec(), ..ZtfPacket::default() })]);
     let png = path(&directory, "png");
-    let output = boomctl(&[
-        "cutouts",
-        &CANDID.to_string(),
-        "--store",
-        &path(&directory, "store"),
-        "--png",
-        &png,
-    ]);
+    let output = boomctl(&["cutouts", &CANDID.to_string(), "--store", &path(&directory, "store"), "--png", &png]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        error(&output).contains("cutoutTemplate")
-            && error(&output).contains("neither gzip nor FITS"),
+        error(&output).contains("cutoutTemplate") && error(&output).contains("neither gzip nor FITS"),
         "{}",
         error(&output)
     );
-    let mut written: Vec<_> = fs::read_dir(&png)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut written: Vec<_> =
+        fs::read_dir(&png).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     written.sort();
     assert_eq!(written, [format!("{CANDID}_difference.png"), format!("{CANDID}_science.png")]);
 }
@@ -156,11 +125,7 @@ fn what_is_not_there_is_said_with_where_it_was_looked_for() {
     let (store, out) = (path(&directory, "store"), path(&directory, ""));
     let cases: [(&[&str], i32, &str); 7] = [
         (&["alert", "7", "--store", &store], 1, "looked at ZTF, LSST, DECam, WINTER"),
-        (
-            &["alert", &CANDID.to_string(), "--store", &store, "--survey", "LSST"],
-            1,
-            "there is one of ZTF",
-        ),
+        (&["alert", &CANDID.to_string(), "--store", &store, "--survey", "LSST"], 1, "there is one of ZTF"),
         (&["object", "ZTF00nothing", "--store", &store], 1, "no object ZTF00nothing"),
         (&["alert", "7", "--store", "/nowhere/store"], 1, "there is no store at /nowhere/store"),
         (&["alert", "7", "--store", &out], 2, "take that one"),

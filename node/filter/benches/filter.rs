@@ -14,10 +14,8 @@ const OURS: &str = include_str!("../tests/data/young_transient.json");
 
 /// cats150 when it is there, else a filter of ours of the same size, and which it was.
 fn filter() -> (&'static str, String) {
-    let shared = std::env::var("BOOM_SHARED").map_or_else(
-        |_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
-        PathBuf::from,
-    );
+    let shared = std::env::var("BOOM_SHARED")
+        .map_or_else(|_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
     let path = shared.join("filters/cats150.json");
     match std::fs::read_to_string(&path) {
         Ok(text) => ("cats150", text),
@@ -60,9 +58,7 @@ fn alert() -> RawDocumentBuf {
         let jd = 2_459_000.75 - 0.5 * f64::from(n) - 4.0;
         let mut point = doc! { "jd": jd, "fid": n % 2 + 1, "pid": i64::from(n) };
         padding(&mut point, "early", 12);
-        point.extend(
-            doc! { "magpsf": 19.0, "sigmapsf": 0.1, "isdiffpos": true, "ssdistnr": -999.0 },
-        );
+        point.extend(doc! { "magpsf": 19.0, "sigmapsf": 0.1, "isdiffpos": true, "ssdistnr": -999.0 });
         padding(&mut point, "late", 40);
         Bson::Document(point)
     };
@@ -92,8 +88,7 @@ fn program(text: &str, rules: Rules) -> Program {
 }
 
 fn without_first_match(text: &str) -> String {
-    let pipeline: serde_json::Value =
-        serde_json::from_str(text).expect("the filter was parsed before");
+    let pipeline: serde_json::Value = serde_json::from_str(text).expect("the filter was parsed before");
     let stages = pipeline.as_array().expect("the filter was parsed before");
     serde_json::Value::from(stages[1..].to_vec()).to_string()
 }
@@ -109,23 +104,15 @@ fn bench(criterion: &mut Criterion) {
     println!("the alert has {} bytes", alert.as_bytes().len());
     let one = program(&text, Rules::Filter);
     let mut rejected = one.clone();
-    if let Ok(program) =
-        Program::parse(&text.replace("\"$gt\": 0.5", "\"$gt\": 99.5"), Rules::Filter)
-    {
+    if let Ok(program) = Program::parse(&text.replace("\"$gt\": 0.5", "\"$gt\": 99.5"), Rules::Filter) {
         rejected = program;
     }
     let sets = [
         (format!("{name} passes all its stages"), vec![one.clone()]),
         (format!("{name} rejects by its first $match"), vec![rejected]),
         (format!("{name}, 25 copies"), (0..25).map(|_| program(&text, Rules::Filter)).collect()),
-        (
-            format!("{name} without its first $match"),
-            vec![program(&without_first_match(&text), Rules::None)],
-        ),
-        (
-            "a filter over the whole light curve".to_owned(),
-            vec![program(WHOLE_CURVE, Rules::Filter)],
-        ),
+        (format!("{name} without its first $match"), vec![program(&without_first_match(&text), Rules::None)]),
+        ("a filter over the whole light curve".to_owned(), vec![program(WHOLE_CURVE, Rules::Filter)]),
     ];
     for (label, programs) in sets {
         let set = FilterSet::new(programs);

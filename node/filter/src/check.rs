@@ -9,8 +9,7 @@ const KEPT: [&str; 2] = ["_id", "objectId"];
 /// All rules that the pipeline breaks.
 pub(crate) fn rules(stages: &[Json]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut report =
-        |path: String, message: &str| problems.push(Problem { path, message: message.to_owned() });
+    let mut report = |path: String, message: &str| problems.push(Problem { path, message: message.to_owned() });
     let named: Vec<(&str, &Json)> = stages.iter().filter_map(stage).collect();
     if !named.iter().any(|(name, _)| *name == "$match") {
         report(String::new(), "a filter needs at least one $match");
@@ -19,14 +18,9 @@ pub(crate) fn rules(stages: &[Json]) -> Vec<Problem> {
         Some(("$project", Json::Object(_))) => {}
         Some((name, _)) => {
             let path = format!("[{}].{name}", named.len() - 1);
-            report(
-                path,
-                "the last stage of a filter is a $project, which says what its subscribers receive",
-            );
+            report(path, "the last stage of a filter is a $project, which says what its subscribers receive");
         }
-        None => {
-            report(String::new(), "a filter needs stages: a $match, and a $project as the last")
-        }
+        None => report(String::new(), "a filter needs stages: a $match, and a $project as the last"),
     }
     for (at, (name, value)) in named.iter().enumerate() {
         let path = format!("[{at}].{name}");
@@ -34,25 +28,17 @@ pub(crate) fn rules(stages: &[Json]) -> Vec<Problem> {
             ("$project", Json::Object(fields)) => project(&path, fields, &mut report),
             ("$addFields" | "$set", Json::Object(fields)) => {
                 for (key, _) in fields.iter().filter(|(key, _)| is_kept(key)) {
-                    report(
-                        format!("{path}.{key}"),
-                        "a filter does not overwrite `_id` and `objectId`",
-                    );
+                    report(format!("{path}.{key}"), "a filter does not overwrite `_id` and `objectId`");
                 }
             }
             ("$unset", Json::Text(key)) if is_kept(key) => {
                 report(path, "a filter does not remove `_id` and `objectId`")
             }
             ("$unset", Json::Array(keys)) => {
-                for (index, _) in keys
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, key)| matches!(key, Json::Text(key) if is_kept(key)))
+                for (index, _) in
+                    keys.iter().enumerate().filter(|(_, key)| matches!(key, Json::Text(key) if is_kept(key)))
                 {
-                    report(
-                        format!("{path}[{index}]"),
-                        "a filter does not remove `_id` and `objectId`",
-                    );
+                    report(format!("{path}[{index}]"), "a filter does not remove `_id` and `objectId`");
                 }
             }
             ("$count" | "$replaceRoot" | "$replaceWith", _) => {
@@ -85,9 +71,7 @@ fn project(path: &str, fields: &[(String, Json)], report: &mut impl FnMut(String
     for (key, value) in fields.iter().filter(|(key, _)| is_kept(key)) {
         match flag(value) {
             Some(true) if KEPT.contains(&key.as_str()) => {}
-            Some(false) => {
-                report(format!("{path}.{key}"), "a filter does not remove `_id` and `objectId`")
-            }
+            Some(false) => report(format!("{path}.{key}"), "a filter does not remove `_id` and `objectId`"),
             _ => report(
                 format!("{path}.{key}"),
                 "a filter does not overwrite `_id` and `objectId`; write 1 to keep them",
@@ -96,19 +80,14 @@ fn project(path: &str, fields: &[(String, Json)], report: &mut impl FnMut(String
     }
     let excludes = excludes(fields);
     if !excludes && !fields.iter().any(|(key, _)| key == "objectId") {
-        report(
-            path.to_owned(),
-            "this stage removes `objectId`, which a filter keeps: add \"objectId\": 1",
-        );
+        report(path.to_owned(), "this stage removes `objectId`, which a filter keeps: add \"objectId\": 1");
     }
 }
 
 /// Whether a `$project` only takes fields away.
 fn excludes(fields: &[(String, Json)]) -> bool {
     fields.iter().all(|(key, value)| match value {
-        Json::Object(inner) if inner.first().is_some_and(|(name, _)| !name.starts_with('$')) => {
-            excludes(inner)
-        }
+        Json::Object(inner) if inner.first().is_some_and(|(name, _)| !name.starts_with('$')) => excludes(inner),
         value => flag(value) == Some(false) || (key == "_id" && flag(value).is_some()),
     })
 }

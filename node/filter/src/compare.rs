@@ -102,12 +102,7 @@ impl<'a> Cx<'a, '_> {
         self.compare_nested(a, b, 0)
     }
 
-    fn compare_nested(
-        &mut self,
-        a: Value<'a>,
-        b: Value<'a>,
-        depth: u32,
-    ) -> Result<Ordering, EvalError> {
+    fn compare_nested(&mut self, a: Value<'a>, b: Value<'a>, depth: u32) -> Result<Ordering, EvalError> {
         let (left, right) = (rank(a), rank(b));
         if left != right {
             return Ok(left.cmp(&right));
@@ -124,12 +119,7 @@ impl<'a> Cx<'a, '_> {
         }
     }
 
-    fn compare_documents(
-        &mut self,
-        a: Value<'a>,
-        b: Value<'a>,
-        depth: u32,
-    ) -> Result<Ordering, EvalError> {
+    fn compare_documents(&mut self, a: Value<'a>, b: Value<'a>, depth: u32) -> Result<Ordering, EvalError> {
         self.check_depth(depth)?;
         let (mut left, mut right) = (Fields::of(a), Fields::of(b));
         loop {
@@ -141,8 +131,7 @@ impl<'a> Cx<'a, '_> {
                 (Some(_), None) => return Ok(Ordering::Greater),
                 (Some(a), Some(b)) => (a, b),
             };
-            let order =
-                rank(a).cmp(&rank(b)).then_with(|| a_name.as_bytes().cmp(b_name.as_bytes()));
+            let order = rank(a).cmp(&rank(b)).then_with(|| a_name.as_bytes().cmp(b_name.as_bytes()));
             let order = if order.is_eq() { self.compare_nested(a, b, depth)? } else { order };
             if order.is_ne() {
                 return Ok(order);
@@ -150,12 +139,7 @@ impl<'a> Cx<'a, '_> {
         }
     }
 
-    fn compare_arrays(
-        &mut self,
-        a: Value<'a>,
-        b: Value<'a>,
-        depth: u32,
-    ) -> Result<Ordering, EvalError> {
+    fn compare_arrays(&mut self, a: Value<'a>, b: Value<'a>, depth: u32) -> Result<Ordering, EvalError> {
         self.check_depth(depth)?;
         let (mut left, mut right) = (Elements::of(a), Elements::of(b));
         loop {

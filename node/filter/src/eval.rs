@@ -58,9 +58,7 @@ impl EvalError {
     /// The place and the message.
     pub fn fault(&self) -> &Fault {
         match self {
-            EvalError::Operand(fault) | EvalError::Budget(fault) | EvalError::Document(fault) => {
-                fault
-            }
+            EvalError::Operand(fault) | EvalError::Budget(fault) | EvalError::Document(fault) => fault,
         }
     }
 }
@@ -108,17 +106,7 @@ impl<'a, 's> Cx<'a, 's> {
         (now, budget): (i64, Budget),
     ) -> Cx<'a, 's> {
         let variables = vec![Value::Missing; frame.variables as usize];
-        Cx {
-            arena,
-            views,
-            frame,
-            root,
-            document: Value::RawDocument(0, root),
-            variables,
-            now,
-            place: 0,
-            budget,
-        }
+        Cx { arena, views, frame, root, document: Value::RawDocument(0, root), variables, now, place: 0, budget }
     }
 
     #[inline]
@@ -147,9 +135,7 @@ impl<'a, 's> Cx<'a, 's> {
 
     #[cold]
     fn broken(&self) -> EvalError {
-        EvalError::Document(
-            self.fault(self.place, "the document read here is not valid BSON".to_owned()),
-        )
+        EvalError::Document(self.fault(self.place, "the document read here is not valid BSON".to_owned()))
     }
 
     /// Takes steps from the budget.
@@ -180,8 +166,7 @@ impl<'a, 's> Cx<'a, 's> {
         if depth < 2 * u32::from(MAX_DEPTH) {
             return Ok(());
         }
-        Err(self
-            .refuse(self.place, format!("values that nest deeper than {MAX_DEPTH} are refused")))
+        Err(self.refuse(self.place, format!("values that nest deeper than {MAX_DEPTH} are refused")))
     }
 
     /// Turns broken BSON into this evaluation's error.
@@ -252,11 +237,7 @@ impl<'a, 's> Cx<'a, 's> {
     }
 
     /// Where the wanted field of a viewed document lies in the alert, for projections that keep the input's order.
-    pub(crate) fn position(
-        &mut self,
-        value: Value<'a>,
-        name: Name,
-    ) -> Result<Option<(u32, Value<'a>)>, EvalError> {
+    pub(crate) fn position(&mut self, value: Value<'a>, name: Name) -> Result<Option<(u32, Value<'a>)>, EvalError> {
         let Value::RawDocument(view, _) = value else { return Ok(None) };
         if view == UNSEEN {
             return Ok(None);
@@ -319,10 +300,7 @@ impl<'a, 's> Cx<'a, 's> {
     }
 
     /// All fields of a document, as values; those of a viewed document keep their views.
-    pub(crate) fn fields(
-        &mut self,
-        document: Value<'a>,
-    ) -> Result<Vec<(&'a str, Value<'a>)>, EvalError> {
+    pub(crate) fn fields(&mut self, document: Value<'a>) -> Result<Vec<(&'a str, Value<'a>)>, EvalError> {
         let (mut fields, mut all) = (Fields::of(document), Vec::new());
         while let Some(field) = self.sound(fields.next())? {
             self.charge(1)?;
@@ -336,8 +314,7 @@ impl<'a, 's> Cx<'a, 's> {
         if deepest < MAX_DEPTH {
             return Ok(deepest + 1);
         }
-        Err(self
-            .refuse(self.place, format!("values that nest deeper than {MAX_DEPTH} are refused")))
+        Err(self.refuse(self.place, format!("values that nest deeper than {MAX_DEPTH} are refused")))
     }
 
     /// A computed array; missing elements become null, as in MongoDB's own arrays.

@@ -55,7 +55,9 @@ impl FilterFile {
         let survey = written.survey.and_then(|name| known(&name, "survey".to_owned()));
         let permissions = written.permissions.map(|named| {
             let spelt = named.into_iter();
-            spelt.filter_map(|(name, programs)| Some((known(&name, format!("permissions.{name}"))?, programs))).collect()
+            spelt
+                .filter_map(|(name, programs)| Some((known(&name, format!("permissions.{name}"))?, programs)))
+                .collect()
         });
         match Program::parse(written.pipeline.get(), rules) {
             Ok(program) if problems.is_empty() => Ok(Self { survey, permissions, program }),

@@ -44,8 +44,7 @@ pub(crate) fn integral(value: Value<'_>) -> Option<i64> {
 
 /// A double that is a whole number within the range of a long.
 pub(crate) fn whole(x: f64) -> Option<i64> {
-    (x.fract() == 0.0 && (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&x))
-        .then_some(x as i64)
+    (x.fract() == 0.0 && (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&x)).then_some(x as i64)
 }
 
 /// The whole number that fits an int.
@@ -193,8 +192,7 @@ fn round_digits(x: f64, place: i64, rounding: Rounding) -> f64 {
     if keep >= digits.len() as i64 {
         return x;
     }
-    let (kept, cut) =
-        if keep < 0 { (&digits[..0], &b"0"[..]) } else { digits.split_at(keep as usize) };
+    let (kept, cut) = if keep < 0 { (&digits[..0], &b"0"[..]) } else { digits.split_at(keep as usize) };
     let mut number: Vec<u8> = std::iter::once(b'0').chain(kept.iter().copied()).collect();
     let odd = number.last().is_some_and(|d| d % 2 == 1);
     let tie = cut[0] == b'5' && cut[1..].iter().all(|&d| d == b'0');
@@ -221,8 +219,7 @@ pub(crate) fn round_whole(n: i64, place: i64, rounding: Rounding) -> Option<i64>
     };
     let (quotient, rest) = (i128::from(n) / unit, i128::from(n) % unit);
     let twice = 2 * rest.abs();
-    let up =
-        rounding == Rounding::HalfEven && (twice > unit || (twice == unit && quotient % 2 != 0));
+    let up = rounding == Rounding::HalfEven && (twice > unit || (twice == unit && quotient % 2 != 0));
     i64::try_from((quotient + if up { i128::from(n.signum()) } else { 0 }) * unit).ok()
 }
 

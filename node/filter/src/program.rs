@@ -41,8 +41,7 @@ impl Program {
     /// All problems, each with its path into the JSON.
     pub fn parse(json: &str, rules: Rules) -> Result<Program, Vec<Problem>> {
         let parsed = parse::parse(json)?;
-        let problems =
-            if rules == Rules::Filter { check::rules(&parsed.source) } else { Vec::new() };
+        let problems = if rules == Rules::Filter { check::rules(&parsed.source) } else { Vec::new() };
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -69,9 +68,7 @@ impl Program {
             FilterSet::new(vec![Program { core: self.core.clone(), alone: Arc::default() }])
         });
         let mut result = Outcome::Rejected;
-        alone.evaluate(document, now_ms, &mut alone.scratch(), |_, outcome| {
-            result = outcome.clone()
-        });
+        alone.evaluate(document, now_ms, &mut alone.scratch(), |_, outcome| result = outcome.clone());
         result
     }
 

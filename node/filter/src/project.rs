@@ -61,11 +61,7 @@ impl Projection {
         self.leaves.iter().any(|leaf| cx.name(*leaf) == name)
     }
 
-    fn include<'a>(
-        &'a self,
-        cx: &mut Cx<'a, '_>,
-        document: Value<'a>,
-    ) -> Result<Pairs<'a>, EvalError> {
+    fn include<'a>(&'a self, cx: &mut Cx<'a, '_>, document: Value<'a>) -> Result<Pairs<'a>, EvalError> {
         if let Some(fields) = self.include_viewed(cx, document)? {
             return Ok(fields);
         }
@@ -84,16 +80,10 @@ impl Projection {
     }
 
     /// The included fields of a document whose wanted fields are located, in its own order; none when they are not.
-    fn include_viewed<'a>(
-        &'a self,
-        cx: &mut Cx<'a, '_>,
-        document: Value<'a>,
-    ) -> Result<Option<Pairs<'a>>, EvalError> {
+    fn include_viewed<'a>(&'a self, cx: &mut Cx<'a, '_>, document: Value<'a>) -> Result<Option<Pairs<'a>>, EvalError> {
         let mut found = Vec::with_capacity(self.leaves.len() + self.children.len());
         let leaves = self.leaves.iter().map(|name| (*name, None));
-        for (name, child) in
-            leaves.chain(self.children.iter().map(|(name, child)| (*name, Some(child))))
-        {
+        for (name, child) in leaves.chain(self.children.iter().map(|(name, child)| (*name, Some(child)))) {
             let Some((at, value)) = cx.position(document, name)? else { return Ok(None) };
             if value.is_missing() {
                 continue;
@@ -124,11 +114,7 @@ impl Projection {
         Ok(Value::Missing)
     }
 
-    fn exclude<'a>(
-        &'a self,
-        cx: &mut Cx<'a, '_>,
-        document: Value<'a>,
-    ) -> Result<Pairs<'a>, EvalError> {
+    fn exclude<'a>(&'a self, cx: &mut Cx<'a, '_>, document: Value<'a>) -> Result<Pairs<'a>, EvalError> {
         let mut kept = fields_with_views(cx, document)?;
         cx.charge((kept.len() * (self.leaves.len() + self.children.len())) as u64 / 16)?;
         kept.retain(|(name, _)| !self.is_leaf(cx, name));
@@ -159,8 +145,7 @@ impl Projection {
                 Step::Child(at) => {
                     let (name, child) = &self.children[*at];
                     let name = cx.name(*name);
-                    let old =
-                        fields.iter().find(|(n, _)| *n == name).map_or(Value::Missing, |(_, v)| *v);
+                    let old = fields.iter().find(|(n, _)| *n == name).map_or(Value::Missing, |(_, v)| *v);
                     (name, child.compute_in(cx, old)?)
                 }
             };

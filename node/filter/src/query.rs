@@ -70,11 +70,7 @@ pub(crate) enum Comparison {
 
 impl Query {
     /// Whether the document matches.
-    pub(crate) fn matches<'a>(
-        &'a self,
-        cx: &mut Cx<'a, '_>,
-        document: Value<'a>,
-    ) -> Result<bool, EvalError> {
+    pub(crate) fn matches<'a>(&'a self, cx: &mut Cx<'a, '_>, document: Value<'a>) -> Result<bool, EvalError> {
         cx.charge(1)?;
         match self {
             Query::All(queries) => {
@@ -124,12 +120,7 @@ impl Test {
     }
 
     /// Whether some value at the path passes. Arrays end the straight walk.
-    fn at<'a>(
-        &'a self,
-        cx: &mut Cx<'a, '_>,
-        document: Value<'a>,
-        path: &'a [Part],
-    ) -> Result<bool, EvalError> {
+    fn at<'a>(&'a self, cx: &mut Cx<'a, '_>, document: Value<'a>, path: &'a [Part]) -> Result<bool, EvalError> {
         let mut value = document;
         for (at, part) in path.iter().enumerate() {
             if value.is_array() {
@@ -157,12 +148,7 @@ impl Test {
     }
 
     /// An array with some of the path left: its documents, and its element of that index.
-    fn through<'a>(
-        &'a self,
-        cx: &mut Cx<'a, '_>,
-        array: Value<'a>,
-        path: &'a [Part],
-    ) -> Result<bool, EvalError> {
+    fn through<'a>(&'a self, cx: &mut Cx<'a, '_>, array: Value<'a>, path: &'a [Part]) -> Result<bool, EvalError> {
         let Some((part, rest)) = path.split_first() else { return self.leaf(cx, array) };
         let (mut items, mut at) = (cx.items(array), 0_u32);
         while let Some(item) = cx.next(&mut items)? {
@@ -183,9 +169,7 @@ impl Test {
     /// Whether this one value passes.
     fn holds<'a>(&'a self, cx: &mut Cx<'a, '_>, value: Value<'a>) -> Result<bool, EvalError> {
         match self {
-            Test::Compare(comparison, constant) => {
-                compare(cx, value, *comparison, constant.value())
-            }
+            Test::Compare(comparison, constant) => compare(cx, value, *comparison, constant.value()),
             Test::In(constants, patterns) => {
                 cx.charge(constants.len() as u64 / 8)?;
                 for constant in constants {
@@ -266,11 +250,7 @@ fn as_document<'a>(cx: &mut Cx<'a, '_>, array: Value<'a>) -> Result<Value<'a>, E
     cx.object(all)
 }
 
-fn finds<'a>(
-    cx: &mut Cx<'a, '_>,
-    pattern: &regex::Regex,
-    value: Value<'a>,
-) -> Result<bool, EvalError> {
+fn finds<'a>(cx: &mut Cx<'a, '_>, pattern: &regex::Regex, value: Value<'a>) -> Result<bool, EvalError> {
     let Value::Text(text) = value else { return Ok(false) };
     cx.charge(1 + text.len() as u64 / 16)?;
     Ok(pattern.is_match(text))

@@ -23,9 +23,7 @@ impl Reads {
 
     /// Whether anything of this field of a top-level document is read, for example `LSST` and `prv_candidates`.
     pub fn reads_within(&self, top_level: &str, field: &str) -> bool {
-        self.whole
-            || self.paths.contains(top_level)
-            || self.paths.contains(&format!("{top_level}.{field}"))
+        self.whole || self.paths.contains(top_level) || self.paths.contains(&format!("{top_level}.{field}"))
     }
 
     /// Whether the whole document is read, for example by `$$ROOT`.

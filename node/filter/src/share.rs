@@ -68,8 +68,7 @@ impl FilterSet {
 
     /// As [`FilterSet::new`], with another budget for each program and alert.
     pub fn with_budget(programs: Vec<Program>, budget: Budget) -> FilterSet {
-        let (mut known, mut distinct, mut members) =
-            (HashMap::new(), Vec::<Distinct>::new(), Vec::new());
+        let (mut known, mut distinct, mut members) = (HashMap::new(), Vec::<Distinct>::new(), Vec::new());
         let (mut shapes, mut reads) = (Shapes::new(), Reads::default());
         for (index, program) in programs.into_iter().enumerate() {
             let at = *known.entry(program.digest()).or_insert_with(|| {
@@ -134,17 +133,10 @@ impl FilterSet {
     ) {
         let bytes = document.as_bytes();
         if bytes.len() > MAX_DOCUMENT || !raw::is_framed(bytes) {
-            let message = format!(
-                "the document of {} bytes is not valid BSON of at most {MAX_DOCUMENT} bytes",
-                bytes.len()
-            );
-            let outcome = Outcome::Failed(EvalError::Document(Arc::new(Fault {
-                place: "alert".to_owned(),
-                message,
-            })));
-            (0..self.members.len())
-                .filter(|index| enabled(*index))
-                .for_each(|index| each(index, &outcome));
+            let message =
+                format!("the document of {} bytes is not valid BSON of at most {MAX_DOCUMENT} bytes", bytes.len());
+            let outcome = Outcome::Failed(EvalError::Document(Arc::new(Fault { place: "alert".to_owned(), message })));
+            (0..self.members.len()).filter(|index| enabled(*index)).for_each(|index| each(index, &outcome));
             return;
         }
         if !Arc::ptr_eq(&scratch.token, &self.token) {
@@ -171,8 +163,7 @@ impl FilterSet {
             variables: parsed.variables,
         };
         let outcome = {
-            let mut cx =
-                Cx::new(&scratch.arena, &mut scratch.views, frame, bytes, (now_ms, self.budget));
+            let mut cx = Cx::new(&scratch.arena, &mut scratch.views, frame, bytes, (now_ms, self.budget));
             match stage::run(&mut cx, &parsed.stages) {
                 Ok(None) => Outcome::Rejected,
                 Ok(Some(document)) => match cx.write(document) {
@@ -196,10 +187,7 @@ fn passed(bytes: Vec<u8>) -> Outcome {
         Ok(document) => Outcome::Passed(document),
         Err(error) => {
             let message = format!("the resulting document is not valid BSON: {error}");
-            Outcome::Failed(EvalError::Document(Arc::new(Fault {
-                place: "result".to_owned(),
-                message,
-            })))
+            Outcome::Failed(EvalError::Document(Arc::new(Fault { place: "result".to_owned(), message })))
         }
     }
 }

@@ -24,10 +24,7 @@ pub(crate) enum Stage {
 }
 
 /// Runs the stages; none when the document does not pass.
-pub(crate) fn run<'a>(
-    cx: &mut Cx<'a, '_>,
-    stages: &'a [(Place, Stage)],
-) -> Result<Option<Value<'a>>, EvalError> {
+pub(crate) fn run<'a>(cx: &mut Cx<'a, '_>, stages: &'a [(Place, Stage)]) -> Result<Option<Value<'a>>, EvalError> {
     for (place, stage) in stages {
         cx.place = *place;
         match stage {
@@ -41,10 +38,9 @@ pub(crate) fn run<'a>(
             Stage::Replace(place, node) => {
                 let value = node.eval(cx)?;
                 if !value.is_document() {
-                    return Err(cx.refuse(
-                        *place,
-                        format!("the new root must be a document, and this is {}", value.shown()),
-                    ));
+                    return Err(
+                        cx.refuse(*place, format!("the new root must be a document, and this is {}", value.shown()))
+                    );
                 }
                 cx.document = value;
             }

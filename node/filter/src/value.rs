@@ -92,10 +92,7 @@ impl<'a> Value<'a> {
     }
 
     pub(crate) fn is_number(self) -> bool {
-        matches!(
-            self,
-            Value::Int32(_) | Value::Int64(_) | Value::Double(_) | Value::Other(raw::DECIMAL, _)
-        )
+        matches!(self, Value::Int32(_) | Value::Int64(_) | Value::Double(_) | Value::Other(raw::DECIMAL, _))
     }
 
     /// MongoDB's truth: false, null, undefined, missing and nought are false, all else (also "", [] and NaN) is true.
@@ -198,8 +195,7 @@ impl<'a> Fields<'a> {
             Fields::Raw(bytes, at) => {
                 let Some(element) = raw::element(bytes, *at)? else { return Ok(None) };
                 *at = element.end;
-                let name = std::str::from_utf8(&bytes[element.name_at..element.name_end])
-                    .map_err(|_| Malformed)?;
+                let name = std::str::from_utf8(&bytes[element.name_at..element.name_end]).map_err(|_| Malformed)?;
                 Ok(Some((name, Value::read(element.kind, &bytes[element.at..element.end])?)))
             }
         }

@@ -43,11 +43,7 @@ impl Shapes {
 
     /// The slot of a name in a kind, or [`NONE`].
     pub(crate) fn slot(&self, kind: usize, name: &str) -> u16 {
-        self.kinds[kind]
-            .names
-            .iter()
-            .position(|n| **n == *name.as_bytes())
-            .map_or(NONE, |n| n as u16)
+        self.kinds[kind].names.iter().position(|n| **n == *name.as_bytes()).map_or(NONE, |n| n as u16)
     }
 
     /// Wants a name in a kind; its slot, or [`NONE`] when there are too many.
@@ -189,10 +185,7 @@ impl Views {
 
     fn open(&mut self, shapes: &Shapes, kind: u16, at: u32, end: u32) -> u32 {
         let cells = self.cells.len() as u32;
-        self.cells.resize(
-            self.cells.len() + shapes.kinds[usize::from(kind)].names.len(),
-            Cell::default(),
-        );
+        self.cells.resize(self.cells.len() + shapes.kinds[usize::from(kind)].names.len(), Cell::default());
         self.views.push(View { kind, step: 0, next: at + 4, end, cells, whole: false });
         self.views.len() as u32 - 1
     }
@@ -205,13 +198,7 @@ impl Views {
 
     /// Where the value in that slot is, and its view or series when it is a document or array with wanted names.
     #[inline]
-    pub(crate) fn cell(
-        &mut self,
-        shapes: &Shapes,
-        root: &[u8],
-        view: u32,
-        slot: u16,
-    ) -> Result<Cell, Malformed> {
+    pub(crate) fn cell(&mut self, shapes: &Shapes, root: &[u8], view: u32, slot: u16) -> Result<Cell, Malformed> {
         let of = self.views[view as usize];
         let at = of.cells as usize + usize::from(slot);
         let cell = self.cells[at];
@@ -226,14 +213,7 @@ impl Views {
     }
 
     /// Gives a document or array just found its view or series.
-    fn nest(
-        &mut self,
-        shapes: &Shapes,
-        root: &[u8],
-        kind: u16,
-        slot: u16,
-        at: usize,
-    ) -> Result<Cell, Malformed> {
+    fn nest(&mut self, shapes: &Shapes, root: &[u8], kind: u16, slot: u16, at: usize) -> Result<Cell, Malformed> {
         let mut cell = self.cells[at];
         let child = shapes.kinds[usize::from(kind)].children[usize::from(slot)];
         cell.nested = UNSEEN;
@@ -247,16 +227,9 @@ impl Views {
     }
 
     /// Scans on until the slot is found, or to the end. Other wanted values met on the way are noted.
-    fn scan(
-        &mut self,
-        shapes: &Shapes,
-        root: &[u8],
-        view: usize,
-        slot: u16,
-    ) -> Result<(), Malformed> {
+    fn scan(&mut self, shapes: &Shapes, root: &[u8], view: usize, slot: u16) -> Result<(), Malformed> {
         let View { kind, step, next, end, cells, .. } = self.views[view];
-        let (names, layout) =
-            (&shapes.kinds[usize::from(kind)].names, &mut self.layouts[usize::from(kind)]);
+        let (names, layout) = (&shapes.kinds[usize::from(kind)].names, &mut self.layouts[usize::from(kind)]);
         let root = root.get(..end as usize).ok_or(Malformed)?;
         let (mut at, mut step, cells) = (next as usize, usize::from(step), cells as usize);
         loop {
@@ -287,8 +260,7 @@ impl Views {
             if found != NONE {
                 let cell = &mut self.cells[cells + usize::from(found)];
                 if cell.kind == 0 {
-                    let nested =
-                        if matches!(kind, raw::DOCUMENT | raw::ARRAY) { PENDING } else { UNSEEN };
+                    let nested = if matches!(kind, raw::DOCUMENT | raw::ARRAY) { PENDING } else { UNSEEN };
                     *cell = Cell { kind, at: value as u32, end: value_end as u32, nested };
                     if found == slot {
                         break;
@@ -302,13 +274,7 @@ impl Views {
     }
 
     /// Notes where the elements of an array are; its number, or [`UNSEEN`] for one too long.
-    fn index(
-        &mut self,
-        shapes: &Shapes,
-        root: &[u8],
-        kind: u16,
-        array: Cell,
-    ) -> Result<u32, Malformed> {
+    fn index(&mut self, shapes: &Shapes, root: &[u8], kind: u16, array: Cell) -> Result<u32, Malformed> {
         let bytes = root.get(array.at as usize..array.end as usize).ok_or(Malformed)?;
         let (first, views) = (self.members.len(), self.views.len());
         let cells = self.cells.len();
@@ -322,8 +288,7 @@ impl Views {
                 return Ok(UNSEEN);
             }
             let (at, end) = (array.at + element.at as u32, array.at + element.end as u32);
-            let framed =
-                element.kind == raw::DOCUMENT && raw::is_framed(&bytes[element.at..element.end]);
+            let framed = element.kind == raw::DOCUMENT && raw::is_framed(&bytes[element.at..element.end]);
             let view = if framed { self.open(shapes, kind, at, end) } else { UNSEEN };
             self.members.push(Member { kind: element.kind, at, end, view });
         }
@@ -344,13 +309,7 @@ impl Views {
 }
 
 /// Learns the header at `at` as the next step of a layout; the step's place. A layout that is full forgets its last step.
-fn learn(
-    layout: &mut Vec<Step>,
-    step: usize,
-    names: &[Box<[u8]>],
-    root: &[u8],
-    at: usize,
-) -> Result<usize, Malformed> {
+fn learn(layout: &mut Vec<Step>, step: usize, names: &[Box<[u8]>], root: &[u8], at: usize) -> Result<usize, Malformed> {
     let name_end = memchr::memchr(0, &root[at + 1..]).ok_or(Malformed)? + at + 1;
     let name = &root[at + 1..name_end];
     let slot = names.iter().position(|n| **n == *name).map_or(NONE, |n| n as u16);

@@ -99,16 +99,10 @@ impl<'a> Cx<'a, '_> {
         })
     }
 
-    fn write_element(
-        &mut self,
-        out: &mut Vec<u8>,
-        name: &str,
-        value: Value<'a>,
-    ) -> Result<(), EvalError> {
+    fn write_element(&mut self, out: &mut Vec<u8>, name: &str, value: Value<'a>) -> Result<(), EvalError> {
         let before = out.len();
         header(out, type_byte(value), name);
-        if matches!(value, Value::RawDocument(_, b) | Value::RawArray(_, b) | Value::Other(_, b) if b.len() > 1024)
-        {
+        if matches!(value, Value::RawDocument(_, b) | Value::RawArray(_, b) | Value::Other(_, b) if b.len() > 1024) {
             self.charge_bytes(out.len() - before)?;
         }
         self.write_value(out, value)
@@ -122,9 +116,9 @@ impl<'a> Cx<'a, '_> {
         };
         self.charge_bytes(size)?;
         match value {
-            Value::Document(_, fields) => framed(out, |out| {
-                fields.iter().try_for_each(|(name, value)| self.write_element(out, name, *value))
-            }),
+            Value::Document(_, fields) => {
+                framed(out, |out| fields.iter().try_for_each(|(name, value)| self.write_element(out, name, *value)))
+            }
             Value::Array(_, items) => framed(out, |out| {
                 let mut digits = Digits::default();
                 items.iter().try_for_each(|item| self.write_element(out, digits.next(), *item))

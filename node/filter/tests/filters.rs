@@ -11,14 +11,10 @@ use serde_json::{Value, json};
 
 /// A real filter, when it is there.
 fn shared(name: &str) -> Option<String> {
-    let root = std::env::var("BOOM_SHARED").map_or_else(
-        |_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
-        PathBuf::from,
-    );
+    let root = std::env::var("BOOM_SHARED")
+        .map_or_else(|_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
     let path = root.join("filters").join(name);
-    std::fs::read_to_string(&path)
-        .map_err(|e| println!("SKIPPED: {} is not here: {e}", path.display()))
-        .ok()
+    std::fs::read_to_string(&path).map_err(|e| println!("SKIPPED: {} is not here: {e}", path.display())).ok()
 }
 
 fn young_transient() -> Value {
@@ -72,8 +68,7 @@ fn cats150_passes_and_rejects_as_its_author_meant() {
 #[test]
 fn the_lsst_filter_passes_what_it_selects() {
     let Some(text) = shared("lsst.json") else { return };
-    let filter =
-        Program::parse(&text, Rules::Filter).expect("the filter keeps the rules of a filter");
+    let filter = Program::parse(&text, Rules::Filter).expect("the filter keeps the rules of a filter");
     let alert = json!({"_id": 1, "objectId": "313", "candidate": {"reliability": 0.9, "snr": 12.0, "magpsf": 17.125}});
     assert_eq!(
         answer(&filter.evaluate(&document(&alert), NOW)),
@@ -86,9 +81,7 @@ fn a_filter_fails_with_its_place_and_the_value_seen() {
     let filter = program(&young_transient(), Rules::Filter);
     let mut broken = alert();
     broken["prv_candidates"][0]["jd"] = json!("yesterday");
-    let Outcome::Failed(error) = filter.evaluate(&document(&broken), NOW) else {
-        panic!("a string is no time")
-    };
+    let Outcome::Failed(error) = filter.evaluate(&document(&broken), NOW) else { panic!("a string is no time") };
     assert_eq!(
         error.to_string(),
         "[1].$project.seen_before.$anyElementTrue.$map.in.$and[0].$gt[0].$abs.$subtract: \
@@ -113,11 +106,8 @@ fn a_set_gives_each_program_the_answer_that_it_gives_alone() {
     let mut scratch = set.scratch();
     for _ in 0..3 {
         let mut together = vec![Value::Null; programs.len()];
-        set.evaluate(&document(&alert()), NOW, &mut scratch, |index, outcome| {
-            together[index] = answer(outcome)
-        });
-        let alone: Vec<Value> =
-            programs.iter().map(|p| answer(&p.evaluate(&document(&alert()), NOW))).collect();
+        set.evaluate(&document(&alert()), NOW, &mut scratch, |index, outcome| together[index] = answer(outcome));
+        let alone: Vec<Value> = programs.iter().map(|p| answer(&p.evaluate(&document(&alert()), NOW))).collect();
         assert_eq!(together, alone);
     }
 }
@@ -131,9 +121,7 @@ fn a_scratch_of_another_set_changes_no_answer() {
     first.evaluate(&document(&alert()), NOW, &mut scratch, |_, _| {});
     let (mut strange, mut own) = (Value::Null, Value::Null);
     second.evaluate(&document(&alert()), NOW, &mut scratch, |_, outcome| strange = answer(outcome));
-    second.evaluate(&document(&alert()), NOW, &mut second.scratch(), |_, outcome| {
-        own = answer(outcome)
-    });
+    second.evaluate(&document(&alert()), NOW, &mut second.scratch(), |_, outcome| own = answer(outcome));
     assert_eq!(strange, own);
 }
 
@@ -141,10 +129,8 @@ fn a_scratch_of_another_set_changes_no_answer() {
 fn copies_of_a_filter_are_evaluated_once_however_they_are_spaced() {
     let text = young_transient().to_string();
     let spaced = serde_json::to_string_pretty(&young_transient()).unwrap();
-    let programs: Vec<Program> = [&text, &spaced, &text]
-        .iter()
-        .map(|t| Program::parse(t, Rules::Filter).expect("a filter of ours"))
-        .collect();
+    let programs: Vec<Program> =
+        [&text, &spaced, &text].iter().map(|t| Program::parse(t, Rules::Filter).expect("a filter of ours")).collect();
     assert_eq!(programs[0].version(), programs[1].version());
     assert_eq!(programs[0].version().len(), 16);
     let set = FilterSet::new(programs);
@@ -164,49 +150,30 @@ fn copies_of_a_filter_are_evaluated_once_however_they_are_spaced() {
 
 #[test]
 fn the_order_of_keys_and_the_type_of_a_number_make_another_version() {
-    let version = |json: &str| {
-        Program::parse(json, Rules::None).expect("a sound pipeline").version().to_owned()
-    };
+    let version = |json: &str| Program::parse(json, Rules::None).expect("a sound pipeline").version().to_owned();
     assert_eq!(version(r#"[{"$match": {"a": 1}}]"#), version("[ {\"$match\":{\"a\":1}} ]"));
-    assert_ne!(
-        version(r#"[{"$project": {"a": 1, "b": 1}}]"#),
-        version(r#"[{"$project": {"b": 1, "a": 1}}]"#)
-    );
+    assert_ne!(version(r#"[{"$project": {"a": 1, "b": 1}}]"#), version(r#"[{"$project": {"b": 1, "a": 1}}]"#));
     assert_ne!(version(r#"[{"$set": {"a": 1}}]"#), version(r#"[{"$set": {"a": 1.0}}]"#));
 }
 
 #[test]
 fn a_program_says_what_it_reads() {
-    let paths = |json: Value| {
-        program(&json, Rules::None).reads().paths().map(str::to_owned).collect::<Vec<_>>()
-    };
+    let paths = |json: Value| program(&json, Rules::None).reads().paths().map(str::to_owned).collect::<Vec<_>>();
     let filter = program(&young_transient(), Rules::Filter);
     assert!(
-        filter.reads().reads("prv_candidates")
-            && filter.reads().reads("fp_hists")
-            && filter.reads().reads("candidate")
+        filter.reads().reads("prv_candidates") && filter.reads().reads("fp_hists") && filter.reads().reads("candidate")
     );
-    assert!(
-        !filter.reads().reads("cross_matches")
-            && !filter.reads().reads("LSST")
-            && !filter.reads().reads("star")
-    );
+    assert!(!filter.reads().reads("cross_matches") && !filter.reads().reads("LSST") && !filter.reads().reads("star"));
     let lsst = json!([{"$match": {"LSST.prv_candidates.0": {"$exists": true}}}, {"$project": {"n": {"$size": "$aliases.ZTF"}}}]);
     assert_eq!(paths(lsst.clone()), ["LSST.prv_candidates", "_id", "aliases.ZTF"]);
     let lsst = program(&lsst, Rules::None);
-    assert!(
-        lsst.reads().reads_within("LSST", "prv_candidates")
-            && !lsst.reads().reads_within("LSST", "fp_hists")
-    );
+    assert!(lsst.reads().reads_within("LSST", "prv_candidates") && !lsst.reads().reads_within("LSST", "fp_hists"));
     assert!(
         program(&json!([{"$match": {"a": 1}}]), Rules::None).reads().reads("anything"),
         "what is not projected is passed on whole"
     );
-    assert!(
-        program(&json!([{"$project": {"n": {"$type": "$$ROOT"}}}]), Rules::None).reads().whole()
-    );
-    let made =
-        json!([{"$addFields": {"n": {"$size": "$a"}}}, {"$project": {"m": "$n", "k": "$b"}}]);
+    assert!(program(&json!([{"$project": {"n": {"$type": "$$ROOT"}}}]), Rules::None).reads().whole());
+    let made = json!([{"$addFields": {"n": {"$size": "$a"}}}, {"$project": {"m": "$n", "k": "$b"}}]);
     assert_eq!(paths(made), ["_id", "a", "b"]);
 }
 
@@ -243,11 +210,7 @@ fn what_uses_up_its_budget_fails_with_its_place_and_leaves_the_others_alone() {
     });
     assert_eq!(errors.len(), 5, "{errors:?}");
     assert!(errors[..4].iter().all(|e| matches!(e, EvalError::Budget(_))), "{errors:?}");
-    assert!(
-        errors[4].to_string().ends_with("values that nest deeper than 150 are refused"),
-        "{}",
-        errors[4]
-    );
+    assert!(errors[4].to_string().ends_with("values that nest deeper than 150 are refused"), "{}", errors[4]);
     assert!(errors.iter().all(|e| e.fault().place.starts_with("[0].$project")), "{errors:?}");
 }
 
@@ -257,14 +220,11 @@ fn a_budget_is_counted_and_so_ends_in_the_same_place() {
     let outcome = |steps| {
         let set = FilterSet::with_budget(vec![filter.clone()], Budget { steps, bytes: 1 << 20 });
         let mut found = Value::Null;
-        set.evaluate(&document(&alert()), NOW, &mut set.scratch(), |_, outcome| {
-            found = answer(outcome)
-        });
+        set.evaluate(&document(&alert()), NOW, &mut set.scratch(), |_, outcome| found = answer(outcome));
         found
     };
-    let least = (1..10_000)
-        .find(|steps| outcome(*steps) != json!({"error": true}))
-        .expect("it passes with some budget");
+    let least =
+        (1..10_000).find(|steps| outcome(*steps) != json!({"error": true})).expect("it passes with some budget");
     assert_eq!(outcome(least - 1), json!({"error": true}));
     assert_eq!(outcome(least), outcome(1_000_000));
 }
@@ -276,8 +236,6 @@ fn bytes_that_are_no_document_are_an_error_of_the_alert() {
     let at = bytes.windows(6).position(|w| w == b"magpsf").expect("the alert has a magnitude");
     bytes[at - 1] = 0x66;
     let broken = bson::RawDocument::from_bytes(&bytes).expect("its frame is sound");
-    let Outcome::Failed(error) = filter.evaluate(broken, NOW) else {
-        panic!("there is no type 0x66")
-    };
+    let Outcome::Failed(error) = filter.evaluate(broken, NOW) else { panic!("there is no type 0x66") };
     assert!(matches!(error, EvalError::Document(_)), "{error}");
 }

@@ -11,7 +11,12 @@ fn a_misspelt_operator_is_named_with_its_path_and_the_nearest_one() {
         r#"[{"$match": {}}, {"$project": {"objectId": 1, "annotations": {"m": {"$ruond": ["$a", 1]}}}}]"#,
         Filter,
     );
-    assert!(found.starts_with("[1].$project.annotations.m.$ruond: `$ruond` is no operator; did you mean `$round`? allowed are `$abs`, "), "{found}");
+    assert!(
+        found.starts_with(
+            "[1].$project.annotations.m.$ruond: `$ruond` is no operator; did you mean `$round`? allowed are `$abs`, "
+        ),
+        "{found}"
+    );
 }
 
 #[test]
@@ -23,13 +28,7 @@ fn all_problems_are_listed_at_once() {
     let places: Vec<&str> = found.lines().map(|line| line.split(": ").next().unwrap()).collect();
     assert_eq!(
         places,
-        [
-            "[0].$match.a.$gtt",
-            "[0].$match.$or",
-            "[1].$lookup",
-            "[2].$project.x.$round[1].$abs",
-            "[2].$project.y"
-        ]
+        ["[0].$match.a.$gtt", "[0].$match.$or", "[1].$lookup", "[2].$project.x.$round[1].$abs", "[2].$project.y"]
     );
 }
 
@@ -52,10 +51,7 @@ fn a_stage_that_leaves_the_alert_is_refused_with_its_reason() {
 
 #[test]
 fn what_is_no_pipeline_is_a_problem_of_the_whole() {
-    assert_eq!(
-        problems("{", None),
-        "pipeline: this is not JSON: EOF while parsing an object at line 1 column 1"
-    );
+    assert_eq!(problems("{", None), "pipeline: this is not JSON: EOF while parsing an object at line 1 column 1");
     assert_eq!(
         problems(r#"{"$match": {}}"#, None),
         r#"pipeline: a pipeline is a list of stages, and this is {"$match":{}}"#
@@ -65,10 +61,7 @@ fn what_is_no_pipeline_is_a_problem_of_the_whole() {
         "[0]: a stage is an object with one key, and this has 2"
     );
     let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
-    assert_eq!(
-        problems(&deep, None),
-        "pipeline: this is not JSON: recursion limit exceeded at line 1 column 128"
-    );
+    assert_eq!(problems(&deep, None), "pipeline: this is not JSON: recursion limit exceeded at line 1 column 128");
 }
 
 #[test]
@@ -118,18 +111,12 @@ fn including_and_excluding_do_not_mix_and_paths_do_not_collide() {
         "[0].$project.b.c: a $project either includes and computes fields or excludes them; only `_id` may be excluded beside others"
     );
     let collision = problems(r#"[{"$project": {"a": 1, "a.b": 1}}]"#, None);
-    assert!(
-        collision.starts_with("[0].$project.a.b: this path collides with another one"),
-        "{collision}"
-    );
+    assert!(collision.starts_with("[0].$project.a.b: this path collides with another one"), "{collision}");
 }
 
 #[test]
 fn a_filter_has_a_match() {
-    assert_eq!(
-        problems(r#"[{"$project": {"objectId": 1}}]"#, Filter),
-        "pipeline: a filter needs at least one $match"
-    );
+    assert_eq!(problems(r#"[{"$project": {"objectId": 1}}]"#, Filter), "pipeline: a filter needs at least one $match");
 }
 
 #[test]
@@ -147,12 +134,8 @@ fn a_filter_ends_with_a_project_that_keeps_object_id() {
 
 #[test]
 fn a_filter_never_removes_or_overwrites_the_ids() {
-    let broken = |stage: &str| {
-        problems(
-            &format!(r#"[{{"$match": {{}}}}, {stage}, {{"$project": {{"objectId": 1}}}}]"#),
-            Filter,
-        )
-    };
+    let broken =
+        |stage: &str| problems(&format!(r#"[{{"$match": {{}}}}, {stage}, {{"$project": {{"objectId": 1}}}}]"#), Filter);
     assert_eq!(
         broken(r#"{"$project": {"objectId": 1, "_id": 0}}"#),
         "[1].$project._id: a filter does not remove `_id` and `objectId`"

@@ -88,8 +88,7 @@ fn data() -> impl Strategy<Value = Value> {
     scalar().prop_recursive(4, 40, 6, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::hash_map("[a-d0-2]", inner, 0..5)
-                .prop_map(|m| Value::Object(m.into_iter().collect())),
+            prop::collection::hash_map("[a-d0-2]", inner, 0..5).prop_map(|m| Value::Object(m.into_iter().collect())),
         ]
     })
 }
@@ -109,25 +108,15 @@ fn expression() -> impl Strategy<Value = Value> {
         prop_oneof![
             (prop::sample::select(&OPERATORS[..]), prop::collection::vec(inner.clone(), 0..4))
                 .prop_map(|(op, args)| json!({ op: args })),
-            (prop::sample::select(&OPERATORS[..]), inner.clone())
-                .prop_map(|(op, arg)| json!({ op: arg })),
+            (prop::sample::select(&OPERATORS[..]), inner.clone()).prop_map(|(op, arg)| json!({ op: arg })),
             named.clone().prop_map(|(i, b, _)| json!({"$map": {"input": i, "as": "v", "in": b}})),
             named.clone().prop_map(|(i, b, _)| json!({"$filter": {"input": i, "cond": b}})),
-            named
-                .clone()
-                .prop_map(|(i, z, b)| json!({"$reduce": {"input": i, "initialValue": z, "in": b}})),
-            named
-                .clone()
-                .prop_map(|(i, z, b)| json!({"$let": {"vars": {"v": i, "this": z}, "in": b}})),
-            named.prop_map(
-                |(a, b, c)| json!({"$switch": {"branches": [{"case": a, "then": b}], "default": c}})
-            ),
-            inner
-                .clone()
-                .prop_map(|i| json!({"$sortArray": {"input": i, "sortBy": {"a": 1, "b.c": -1}}})),
+            named.clone().prop_map(|(i, z, b)| json!({"$reduce": {"input": i, "initialValue": z, "in": b}})),
+            named.clone().prop_map(|(i, z, b)| json!({"$let": {"vars": {"v": i, "this": z}, "in": b}})),
+            named.prop_map(|(a, b, c)| json!({"$switch": {"branches": [{"case": a, "then": b}], "default": c}})),
+            inner.clone().prop_map(|i| json!({"$sortArray": {"input": i, "sortBy": {"a": 1, "b.c": -1}}})),
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::hash_map("[a-d]", inner, 0..3)
-                .prop_map(|m| Value::Object(m.into_iter().collect())),
+            prop::collection::hash_map("[a-d]", inner, 0..3).prop_map(|m| Value::Object(m.into_iter().collect())),
         ]
     })
 }
@@ -136,17 +125,9 @@ fn query() -> impl Strategy<Value = Value> {
     let path = "[a-d](\\.[a-d0-2]){0,2}";
     let test = prop_oneof![
         data(),
-        (
-            prop::sample::select(vec![
-                "$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$size", "$exists", "$type"
-            ]),
-            data()
-        )
+        (prop::sample::select(vec!["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$size", "$exists", "$type"]), data())
             .prop_map(|(op, v)| json!({ op: v })),
-        (
-            prop::sample::select(vec!["$in", "$nin", "$all", "$mod"]),
-            prop::collection::vec(data(), 0..3)
-        )
+        (prop::sample::select(vec!["$in", "$nin", "$all", "$mod"]), prop::collection::vec(data(), 0..3))
             .prop_map(|(op, v)| json!({ op: v })),
         data().prop_map(|v| json!({"$elemMatch": {"a": v}})),
         data().prop_map(|v| json!({"$elemMatch": {"$gt": v}})),
@@ -163,8 +144,7 @@ fn stage() -> impl Strategy<Value = Value> {
     prop_oneof![
         query().prop_map(|q| json!({"$match": q})),
         prop::collection::vec(query(), 1..3).prop_map(|q| json!({"$match": {"$or": q}})),
-        (path, expression(), path, -1..2)
-            .prop_map(|(p, e, k, flag)| json!({"$project": {p: e, k: flag}})),
+        (path, expression(), path, -1..2).prop_map(|(p, e, k, flag)| json!({"$project": {p: e, k: flag}})),
         (path, expression()).prop_map(|(p, e)| json!({"$addFields": {p: e}})),
         path.prop_map(|p| json!({"$unset": p})),
         expression().prop_map(|e| json!({"$replaceWith": e})),
@@ -241,15 +221,9 @@ fn deeply_nested_documents_are_refused_not_walked() {
     for _ in 0..2000 {
         inner = bson::doc! { "a": inner };
     }
-    let document = bson::RawDocumentBuf::try_from(&bson::doc! { "x": inner.clone(), "y": inner })
-        .expect("it can be written");
-    let compare =
-        common::program(&json!([{"$match": {"$expr": {"$eq": ["$x", "$y"]}}}]), Rules::None);
-    let Outcome::Failed(error) = compare.evaluate(&document, NOW) else {
-        panic!("2000 levels are too many")
-    };
-    assert_eq!(
-        error.to_string(),
-        "[0].$match.$expr.$eq: values that nest deeper than 150 are refused"
-    );
+    let document =
+        bson::RawDocumentBuf::try_from(&bson::doc! { "x": inner.clone(), "y": inner }).expect("it can be written");
+    let compare = common::program(&json!([{"$match": {"$expr": {"$eq": ["$x", "$y"]}}}]), Rules::None);
+    let Outcome::Failed(error) = compare.evaluate(&document, NOW) else { panic!("2000 levels are too many") };
+    assert_eq!(error.to_string(), "[0].$match.$expr.$eq: values that nest deeper than 150 are refused");
 }

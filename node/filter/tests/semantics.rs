@@ -24,9 +24,7 @@ fn check(table: &str) {
         let (found, expected) = (found.to_string(), expected.to_string());
         if found != expected {
             let (line, pipeline, document) = (line + 1, &case["pipeline"], &case["document"]);
-            failed.push(format!(
-                "line {line}: {pipeline} on {document}\n  expected {expected}\n  found    {found}"
-            ));
+            failed.push(format!("line {line}: {pipeline} on {document}\n  expected {expected}\n  found    {found}"));
         }
     }
     assert!(failed.is_empty(), "{} cases differ:\n{}", failed.len(), failed.join("\n"));

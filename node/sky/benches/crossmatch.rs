@@ -14,19 +14,15 @@ const IN_FIELD: usize = 100_000;
 
 /// Uniform positions; the last `IN_FIELD` lie within half a degree of (300, 20).
 fn catalog(rng: &mut Pcg64Mcg) -> Vec<(f64, f64)> {
-    let anywhere = |rng: &mut Pcg64Mcg| {
-        (rng.random_range(0.0..360.0), rng.random_range(-1.0..1.0f64).asin().to_degrees())
-    };
+    let anywhere =
+        |rng: &mut Pcg64Mcg| (rng.random_range(0.0..360.0), rng.random_range(-1.0..1.0f64).asin().to_degrees());
     let mut positions: Vec<(f64, f64)> = (0..ROWS - IN_FIELD).map(|_| anywhere(rng)).collect();
     positions.extend((0..IN_FIELD).map(|_| in_field(rng)));
     positions
 }
 
 fn in_field(rng: &mut Pcg64Mcg) -> (f64, f64) {
-    (
-        300.0 + rng.random_range(-0.5..0.5) / 20f64.to_radians().cos(),
-        20.0 + rng.random_range(-0.5..0.5),
-    )
+    (300.0 + rng.random_range(-0.5..0.5) / 20f64.to_radians().cos(), 20.0 + rng.random_range(-0.5..0.5))
 }
 
 fn searches(c: &mut Criterion) {

@@ -9,7 +9,10 @@ use apache_avro::{Reader, types::Value};
 use boom_sky::{
     cutout::{Cutout, Scratch, TRIPLET, normalise_into, triplet},
     features::Extractor,
-    lightcurve::{Band, photstats::{PhotPoint, Photstats}},
+    lightcurve::{
+        Band,
+        photstats::{PhotPoint, Photstats},
+    },
 };
 use bson::{Bson, Document};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -46,10 +49,9 @@ fn bytes(value: Value) -> Vec<u8> {
     match value {
         Value::Union(_, inner) => bytes(*inner),
         Value::Bytes(bytes) => bytes,
-        Value::Record(fields) => fields
-            .into_iter()
-            .find(|(name, _)| name == "stampData")
-            .map_or_else(Vec::new, |f| bytes(f.1)),
+        Value::Record(fields) => {
+            fields.into_iter().find(|(name, _)| name == "stampData").map_or_else(Vec::new, |f| bytes(f.1))
+        }
         _ => Vec::new(),
     }
 }
@@ -62,8 +64,7 @@ fn encoded(document: &Document) -> Vec<u8> {
 
 /// The packets of `$BOOM_SHARED/alerts/ztf`.
 fn real() -> Vec<Alert> {
-    let shared =
-        env::var_os("BOOM_SHARED").map_or_else(|| PathBuf::from("../../../shared"), PathBuf::from);
+    let shared = env::var_os("BOOM_SHARED").map_or_else(|| PathBuf::from("../../../shared"), PathBuf::from);
     let folder = shared.join("alerts/ztf");
     let Ok(entries) = fs::read_dir(&folder) else {
         println!("SKIPPED: {} is not here: only stamps of noise are measured", folder.display());
@@ -81,11 +82,8 @@ fn real() -> Vec<Alert> {
                     "cutoutDifference" => alert.stamps[2] = bytes(value),
                     "candidate" => {
                         let fields = main_fields(value).into_iter();
-                        alert.candidate = encoded(
-                            &fields
-                                .filter_map(|(name, value)| Some((name, plain(value)?)))
-                                .collect(),
-                        );
+                        alert.candidate =
+                            encoded(&fields.filter_map(|(name, value)| Some((name, plain(value)?))).collect());
                     }
                     _ => {}
                 }
@@ -99,9 +97,7 @@ fn real() -> Vec<Alert> {
 /// A gzipped 63x63 stamp of noise, about as hard to inflate as a survey's.
 fn noise(random: &mut Pcg64Mcg) -> Vec<u8> {
     let mut file = String::new();
-    for card in
-        ["SIMPLE  = T", "BITPIX  = -32", "NAXIS   = 2", "NAXIS1  = 63", "NAXIS2  = 63", "END"]
-    {
+    for card in ["SIMPLE  = T", "BITPIX  = -32", "NAXIS   = 2", "NAXIS1  = 63", "NAXIS2  = 63", "END"] {
         file.push_str(&format!("{card:80}"));
     }
     let mut file = format!("{file:2880}").into_bytes();
@@ -137,11 +133,7 @@ fn stamps(criterion: &mut Criterion) {
     let mut inflated = vec![0; 1 << 16];
     let mut decompressor = Decompressor::new();
     criterion.bench_function("gunzip/three", |bencher| {
-        bencher.iter(|| {
-            made.iter()
-                .filter(|bytes| decompressor.gzip_decompress(bytes, &mut inflated).is_ok())
-                .count()
-        });
+        bencher.iter(|| made.iter().filter(|bytes| decompressor.gzip_decompress(bytes, &mut inflated).is_ok()).count());
     });
     criterion.bench_function("read/three", |bencher| {
         bencher.iter(|| made.iter().filter(|bytes| scratch.read(bytes).is_ok()).count());
@@ -150,8 +142,7 @@ fn stamps(criterion: &mut Criterion) {
     criterion.bench_function("normalise/three", |bencher| {
         bencher.iter(|| {
             for channel in 0..Cutout::ALL.len() {
-                normalise_into(black_box(&stamp), 63, out.as_chunks_mut::<3>().0, channel)
-                    .expect("it normalises");
+                normalise_into(black_box(&stamp), 63, out.as_chunks_mut::<3>().0, channel).expect("it normalises");
             }
         });
     });
@@ -160,14 +151,10 @@ fn stamps(criterion: &mut Criterion) {
 fn features(criterion: &mut Criterion) {
     let (candidate, source) = match real().into_iter().next() {
         Some(alert) => (alert.candidate, "ztf"),
-        None => (
-            encoded(&(0..100).map(|i| (format!("field{i}psf"), Bson::Double(i.into()))).collect()),
-            "made",
-        ),
+        None => (encoded(&(0..100).map(|i| (format!("field{i}psf"), Bson::Double(i.into()))).collect()), "made"),
     };
     let document = Document::from_reader(&*candidate).expect("the candidate decodes");
-    let wanted: Vec<&String> =
-        document.keys().enumerate().filter(|(i, _)| i % 5 < 3).map(|(_, name)| name).collect();
+    let wanted: Vec<&String> = document.keys().enumerate().filter(|(i, _)| i % 5 < 3).map(|(_, name)| name).collect();
     let extractor = Extractor::new(&wanted);
     let mut row = vec![0.0; extractor.width()];
     let label = format!("features/{source}_{}_of_{}", wanted.len(), document.len());

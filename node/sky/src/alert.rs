@@ -42,11 +42,7 @@ pub struct Cutouts {
 impl Cutouts {
     /// The stamps with the names of their fields.
     pub fn named(&self) -> [(&'static str, &[u8]); 3] {
-        [
-            ("cutoutScience", &self.science),
-            ("cutoutTemplate", &self.template),
-            ("cutoutDifference", &self.difference),
-        ]
+        [("cutoutScience", &self.science), ("cutoutTemplate", &self.template), ("cutoutDifference", &self.difference)]
     }
 
     /// The cutouts document of an alert.

@@ -44,9 +44,7 @@ pub enum CutoutError {
     #[error("the stamp's FITS header is not one of a 2-D image: {0}")]
     Header(String),
     /// The header promises more pixels than there are bytes.
-    #[error(
-        "the stamp's FITS data is cut short: {expected} bytes are announced, {found} are there"
-    )]
+    #[error("the stamp's FITS data is cut short: {expected} bytes are announced, {found} are there")]
     Truncated {
         /// Bytes that the header announces.
         expected: usize,
@@ -67,9 +65,7 @@ pub enum CutoutError {
     #[error("the stamp is empty: every pixel is zero or NaN")]
     Empty,
     /// The squares of the pixels do not sum to a finite single-precision number.
-    #[error(
-        "the stamp's L2 norm is not finite in f32: a pixel is infinite or as large as {largest:e}"
-    )]
+    #[error("the stamp's L2 norm is not finite in f32: a pixel is infinite or as large as {largest:e}")]
     NotFinite {
         /// The largest pixel in absolute value, rounded to an integer exponent.
         largest: LargestPixel,
@@ -175,12 +171,7 @@ impl Default for Scratch {
 impl Scratch {
     /// A scratch whose stamps may take at most `bound` bytes inflated, and as many as `f32` pixels.
     pub fn with_bound(bound: usize) -> Self {
-        Self {
-            decompressor: Decompressor::new(),
-            inflated: Vec::new(),
-            stamp: Stamp::default(),
-            bound,
-        }
+        Self { decompressor: Decompressor::new(), inflated: Vec::new(), stamp: Stamp::default(), bound }
     }
 
     /// Reads a stamp (FITS, gzipped or not) into the scratch's image, which the next call overwrites.
@@ -190,9 +181,7 @@ impl Scratch {
     pub fn read(&mut self, bytes: &[u8]) -> Result<&Stamp, CutoutError> {
         let file = match bytes {
             [] => return Err(CutoutError::Missing),
-            [0x1f, 0x8b, ..] => {
-                inflate(&mut self.decompressor, bytes, &mut self.inflated, self.bound)?
-            }
+            [0x1f, 0x8b, ..] => inflate(&mut self.decompressor, bytes, &mut self.inflated, self.bound)?,
             [b'S', b'I', b'M', b'P', ..] if bytes.len() > self.bound => {
                 return Err(CutoutError::Bomb(self.bound));
             }
@@ -303,11 +292,7 @@ fn clean(value: f32) -> f32 {
 ///
 /// # Panics
 /// Where `out` is shorter than [`TRIPLET`].
-pub fn triplet(
-    stamps: [&[u8]; 3],
-    out: &mut [f32],
-    scratch: &mut Scratch,
-) -> Result<(), NoTriplet> {
+pub fn triplet(stamps: [&[u8]; 3], out: &mut [f32], scratch: &mut Scratch) -> Result<(), NoTriplet> {
     let pixels = out.as_chunks_mut::<3>().0;
     for (channel, (cutout, bytes)) in Cutout::ALL.into_iter().zip(stamps).enumerate() {
         scratch

@@ -54,8 +54,7 @@ impl Extractor {
             .map(|i| GOLDEN.wrapping_mul(i) | 1)
             .min_by_key(|&multiplier| collisions(&wanted, size, multiplier, shift))
             .expect("there are multipliers to try");
-        let mut extractor =
-            Self { wanted, table: vec![0; size], multiplier, shift, copies, width: names.len() };
+        let mut extractor = Self { wanted, table: vec![0; size], multiplier, shift, copies, width: names.len() };
         for index in 0..extractor.wanted.len() {
             let mut at = hash(&extractor.wanted[index].name, multiplier, shift);
             while extractor.table[at] != 0 {
@@ -136,9 +135,7 @@ fn collisions(wanted: &[Wanted], size: usize, multiplier: u64, shift: u32) -> us
 #[inline]
 fn hash(name: &[u8], multiplier: u64, shift: u32) -> usize {
     let word = match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-        (Some(first), Some(last)) => {
-            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
-        }
+        (Some(first), Some(last)) => u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32,
         _ => name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
     };
     ((word ^ (name.len() as u64) << 27).wrapping_mul(multiplier) >> shift) as usize
@@ -221,10 +218,7 @@ mod tests {
             "magpsf": 18.5, "fid": 2i32, "candid": 2_695_378_462_115_010_012i64, "isdiffpos": true, "rb": false,
             "band": "g", "missing": Bson::Null,
         };
-        let out = row(
-            &["candid", "fid", "magpsf", "isdiffpos", "rb", "band", "missing", "absent"],
-            &document,
-        );
+        let out = row(&["candid", "fid", "magpsf", "isdiffpos", "rb", "band", "missing", "absent"], &document);
         assert_eq!(out[..5], [2_695_378_462_115_010_012i64 as f64, 2.0, 18.5, 1.0, 0.0]);
         assert!(out[5..].iter().all(|value| value.is_nan()), "{out:?}");
     }
@@ -269,9 +263,7 @@ mod tests {
 
     #[test]
     fn malformed_documents_stop_the_reading_and_never_panic() {
-        let whole = encoded(
-            &doc! {"ra": 1.0, "name": "abc", "inner": {"x": [1, 2]}, "dec": 2.0, "b": true},
-        );
+        let whole = encoded(&doc! {"ra": 1.0, "name": "abc", "inner": {"x": [1, 2]}, "dec": 2.0, "b": true});
         let extractor = Extractor::new(&["ra", "dec", "b"]);
         let mut out = [0.0; 3];
         for cut in 0..whole.len() {

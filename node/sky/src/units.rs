@@ -124,9 +124,7 @@ const LEAP_SECONDS: [(u32, u32); 28] = [
 
 /// TAI - UTC in seconds at a modified Julian date in TAI; before 1972 the value of 1972 (10 s).
 fn tai_minus_utc(mjd_tai: f64) -> f64 {
-    let holds = |&&(mjd, offset): &&(u32, u32)| {
-        mjd_tai >= f64::from(mjd) + f64::from(offset) / SECONDS_A_DAY
-    };
+    let holds = |&&(mjd, offset): &&(u32, u32)| mjd_tai >= f64::from(mjd) + f64::from(offset) / SECONDS_A_DAY;
     LEAP_SECONDS.iter().rev().find(holds).map_or(10.0, |&(_, offset)| f64::from(offset))
 }
 
@@ -192,16 +190,8 @@ mod tests {
 
     #[test]
     fn a_ten_percent_flux_error_is_0_1086_mag() {
-        close(
-            NanoJansky(200.0).mag_error(NanoJansky(20.0)).unwrap(),
-            0.108_573_620_475_812_94,
-            1e-15,
-        );
-        close(
-            NanoJansky(-200.0).mag_error(NanoJansky(20.0)).unwrap(),
-            0.108_573_620_475_812_94,
-            1e-15,
-        );
+        close(NanoJansky(200.0).mag_error(NanoJansky(20.0)).unwrap(), 0.108_573_620_475_812_94, 1e-15);
+        close(NanoJansky(-200.0).mag_error(NanoJansky(20.0)).unwrap(), 0.108_573_620_475_812_94, 1e-15);
         assert_eq!(NanoJansky(0.0).mag_error(NanoJansky(20.0)), None);
         close(NanoJansky(-200.0).error_from_mag(0.108_573_620_475_812_94).0, 20.0, 1e-12);
     }
@@ -255,10 +245,7 @@ mod tests {
         close(b, 0.0, 1e-5);
         close(galactic(192.859_48, 27.128_25).1, 90.0, 1e-4);
         // The check of IAU SOFA's t_sofa_c: icrs2g and g2icrs.
-        let (l, b) = galactic(
-            5.933_807_430_222_719_f64.to_degrees(),
-            -1.178_487_061_357_944_6_f64.to_degrees(),
-        );
+        let (l, b) = galactic(5.933_807_430_222_719_f64.to_degrees(), -1.178_487_061_357_944_6_f64.to_degrees());
         close(l, 5.585_053_606_381_855_f64.to_degrees(), 1e-11);
         close(b, -45.0, 1e-11);
     }

@@ -113,14 +113,8 @@ pub enum Derived {
 
 impl Derived {
     /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Age,
-        Self::DaysSincePeak,
-        Self::DaysToPeak,
-        Self::PeakmagSoFar,
-        Self::MaxmagSoFar,
-        Self::Nnondet,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Age, Self::DaysSincePeak, Self::DaysToPeak, Self::PeakmagSoFar, Self::MaxmagSoFar, Self::Nnondet];
 
     /// Its name in a manifest.
     pub fn name(self) -> &'static str {
@@ -176,14 +170,10 @@ impl Manifest {
     pub fn parse(path: &str, text: &str) -> Result<Self, Vec<Problem>> {
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
             let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-            vec![Problem {
-                place: format!("{path}: line {line}"),
-                what: error.message().to_owned(),
-            }]
+            vec![Problem { place: format!("{path}: line {line}"), what: error.message().to_owned() }]
         })?;
         let mut problems = Vec::new();
-        let mut root =
-            Section { place: path.to_owned(), dot: ": ", table, problems: &mut problems };
+        let mut root = Section { place: path.to_owned(), dot: ": ", table, problems: &mut problems };
         let manifest = Self {
             path: path.to_owned(),
             name: root.name("name"),
@@ -234,10 +224,7 @@ fn read(directory: &Path) -> io::Result<Vec<(String, String)>> {
     let mut paths: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     paths.sort();
-    paths
-        .into_iter()
-        .map(|path| Ok((path.display().to_string(), fs::read_to_string(&path)?)))
-        .collect()
+    paths.into_iter().map(|path| Ok((path.display().to_string(), fs::read_to_string(&path)?))).collect()
 }
 
 /// A table that is being read: what is asked for is taken out of it, and what is left at the end is unknown.
@@ -250,17 +237,14 @@ struct Section<'a> {
 
 impl Section<'_> {
     fn problem(&mut self, key: &str, what: impl Into<String>) {
-        self.problems
-            .push(Problem { place: format!("{}{}{key}", self.place, self.dot), what: what.into() });
+        self.problems.push(Problem { place: format!("{}{}{key}", self.place, self.dot), what: what.into() });
     }
 
     /// A text that must be there; empty after a problem.
     fn text(&mut self, key: &str) -> String {
         match self.table.remove(key) {
             Some(Value::String(text)) if !text.trim().is_empty() => return text,
-            Some(other) => {
-                self.problem(key, format!("must be a text that is not empty, not {other}"))
-            }
+            Some(other) => self.problem(key, format!("must be a text that is not empty, not {other}")),
             None => self.problem(key, "is missing"),
         }
         String::new()
@@ -277,14 +261,9 @@ impl Section<'_> {
 
     fn file(&mut self) -> String {
         let file = self.text("file");
-        let plain = Path::new(&file)
-            .components()
-            .all(|part| matches!(part, std::path::Component::Normal(_)));
+        let plain = Path::new(&file).components().all(|part| matches!(part, std::path::Component::Normal(_)));
         if !plain {
-            self.problem(
-                "file",
-                format!("must be relative to the directory of models, not `{file}`"),
-            );
+            self.problem("file", format!("must be relative to the directory of models, not `{file}`"));
         }
         file
     }
@@ -294,8 +273,7 @@ impl Section<'_> {
             return None;
         }
         let sum = self.text("sha256").to_ascii_lowercase();
-        if !sum.is_empty() && (sum.len() != 64 || !sum.bytes().all(|byte| byte.is_ascii_hexdigit()))
-        {
+        if !sum.is_empty() && (sum.len() != 64 || !sum.bytes().all(|byte| byte.is_ascii_hexdigit())) {
             self.problem("sha256", "must be 64 hexadecimal digits");
         }
         Some(sum)
@@ -307,19 +285,15 @@ impl Section<'_> {
             self.problem(key, "is missing");
             return Vec::new();
         };
-        let texts: Option<Vec<String>> = value.as_array().and_then(|values| {
-            values.iter().map(|value| value.as_str().map(str::to_owned)).collect()
-        });
+        let texts: Option<Vec<String>> =
+            value.as_array().and_then(|values| values.iter().map(|value| value.as_str().map(str::to_owned)).collect());
         let texts = texts.unwrap_or_default();
         if texts.is_empty() {
             self.problem(key, "must be a list of texts that is not empty");
         }
         for (i, text) in texts.iter().enumerate() {
             if text.is_empty() || texts[..i].contains(text) {
-                self.problem(
-                    &format!("{key}[{i}]"),
-                    format!("`{text}` is empty or stands there twice"),
-                );
+                self.problem(&format!("{key}[{i}]"), format!("`{text}` is empty or stands there twice"));
             }
         }
         texts
@@ -328,9 +302,7 @@ impl Section<'_> {
     /// A list of tables that must be there and not be empty.
     fn sections<T>(&mut self, key: &str, read: impl Fn(&mut Section<'_>) -> T) -> Vec<T> {
         let value = self.table.remove(key);
-        let Some(tables) =
-            value.as_ref().and_then(Value::as_array).filter(|tables| !tables.is_empty())
-        else {
+        let Some(tables) = value.as_ref().and_then(Value::as_array).filter(|tables| !tables.is_empty()) else {
             self.problem(key, format!("is missing: at least one `[[{key}]]` must be there"));
             return Vec::new();
         };
@@ -341,8 +313,7 @@ impl Section<'_> {
                 self.problems.push(Problem { place, what: format!("must be a table `[[{key}]]`") });
                 continue;
             };
-            let mut section =
-                Section { place, dot: ".", table: table.clone(), problems: self.problems };
+            let mut section = Section { place, dot: ".", table: table.clone(), problems: self.problems };
             all.push(read(&mut section));
             section.finish();
         }
@@ -356,10 +327,7 @@ impl Section<'_> {
                 for (key, value) in table {
                     match value {
                         Value::String(text) => drop(all.insert(key, text)),
-                        other => self.problem(
-                            &format!("provenance.{key}"),
-                            format!("must be a text, not {other}"),
-                        ),
+                        other => self.problem(&format!("provenance.{key}"), format!("must be a text, not {other}")),
                     }
                 }
             }
@@ -380,9 +348,7 @@ impl Section<'_> {
 fn input(section: &mut Section<'_>) -> Input {
     let name = section.text("name");
     let kind = match section.text("kind").as_str() {
-        "features" => InputKind::Features(
-            section.texts("fields").iter().map(|name| Feature::named(name)).collect(),
-        ),
+        "features" => InputKind::Features(section.texts("fields").iter().map(|name| Feature::named(name)).collect()),
         "triplet" => InputKind::Triplet(cutouts(section)),
         other => {
             if !other.is_empty() {
@@ -425,9 +391,7 @@ mod tests {
         assert_eq!(problems, []);
         let names: Vec<&str> = manifests.iter().map(|manifest| manifest.name.as_str()).collect();
         assert_eq!(names, ["acai_h", "acai_n", "acai_v", "acai_o", "acai_b", "braai", "btsbot"]);
-        let widths = |i: usize| {
-            manifests[i].inputs.iter().map(|input| input.kind.width()).collect::<Vec<_>>()
-        };
+        let widths = |i: usize| manifests[i].inputs.iter().map(|input| input.kind.width()).collect::<Vec<_>>();
         assert_eq!(widths(0), [25, 11_907]);
         assert_eq!(widths(5), [11_907]);
         assert_eq!(widths(6), [11_907, 25]);
@@ -504,9 +468,6 @@ mod tests {
         assert_eq!(manifests.len(), BUILT_IN.len());
         assert_eq!(manifests[5].version, "d7");
         let (_, problems) = gather(&[directory.path().join("absent")]);
-        assert!(
-            problems[0].what.starts_with("cannot read the directory of models"),
-            "{problems:?}"
-        );
+        assert!(problems[0].what.starts_with("cannot read the directory of models"), "{problems:?}");
     }
 }

@@ -116,10 +116,7 @@ pub struct Model {
 
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Model")
-            .field("name", &self.manifest.name)
-            .field("version", &self.version)
-            .finish()
+        f.debug_struct("Model").field("name", &self.manifest.name).field("version", &self.version).finish()
     }
 }
 
@@ -135,8 +132,7 @@ impl Model {
     /// # Errors
     /// Where the inputs are not of the manifest's size, or the runtime fails.
     pub fn score(&self, n: usize, inputs: &[&[f32]]) -> Result<Vec<Option<f32>>, ScorerError> {
-        let widths: Vec<usize> =
-            self.manifest.inputs.iter().map(|input| input.kind.width()).collect();
+        let widths: Vec<usize> = self.manifest.inputs.iter().map(|input| input.kind.width()).collect();
         if !inputs.iter().map(|input| input.len()).eq(widths.iter().map(|width| n * width)) {
             return Err(rows_differ(n, inputs, &self.manifest));
         }
@@ -145,11 +141,8 @@ impl Model {
         let mut scores = vec![None; n * outputs];
         for start in (0..n).step_by(at_once) {
             let rows = start..n.min(start + at_once);
-            let part: Vec<&[f32]> = inputs
-                .iter()
-                .zip(&widths)
-                .map(|(input, width)| &input[rows.start * width..rows.end * width])
-                .collect();
+            let part: Vec<&[f32]> =
+                inputs.iter().zip(&widths).map(|(input, width)| &input[rows.start * width..rows.end * width]).collect();
             let found = self.scorer.score(rows.len(), &part)?;
             scatter(&found, rows, n, &mut scores)?;
         }
@@ -158,12 +151,7 @@ impl Model {
 }
 
 /// Puts the scores of the alerts `rows`, output by output, to those of all `n` alerts.
-fn scatter(
-    found: &[f32],
-    rows: Range<usize>,
-    n: usize,
-    scores: &mut [Option<f32>],
-) -> Result<(), ScorerError> {
+fn scatter(found: &[f32], rows: Range<usize>, n: usize, scores: &mut [Option<f32>]) -> Result<(), ScorerError> {
     if found.len() * n != scores.len() * rows.len() {
         let reason = format!("{} scores came back for {} alerts", found.len(), rows.len());
         return Err(ScorerError::Run(reason));
@@ -212,8 +200,7 @@ pub fn open(manifests: Vec<Manifest>, directories: &[PathBuf], backend: &Backend
             loaded.left_out.push((manifest.name.clone(), absent(&manifest, directories)));
             continue;
         };
-        let twice =
-            loaded.models.iter().flat_map(|model| clashes(&model.manifest, &manifest)).next();
+        let twice = loaded.models.iter().flat_map(|model| clashes(&model.manifest, &manifest)).next();
         let result = match twice {
             Some(clash) => Err(clash),
             None => fs::read(&file)
@@ -239,9 +226,8 @@ pub fn simulated_sky(backend: &Backend) -> Result<Model, ScorerError> {
     const NETWORK: &[u8] = include_bytes!("../../../deploy/models/boom_rb.onnx");
     let place = "boom_rb.toml";
     let broken = |reason| ScorerError::File { file: PathBuf::from("boom_rb.onnx"), manifest: place.to_owned(), reason };
-    let manifest = Manifest::parse(place, MANIFEST).map_err(|problems| {
-        broken(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-    })?;
+    let manifest = Manifest::parse(place, MANIFEST)
+        .map_err(|problems| broken(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
     let (scorer, version) = Runtime::new(backend)?.open(&manifest, NETWORK.to_vec()).map_err(broken)?;
     Ok(Model::new(manifest, version, scorer))
 }
@@ -263,15 +249,8 @@ fn absent(manifest: &Manifest, directories: &[PathBuf]) -> String {
 /// Scores of the same name for the same survey.
 fn clashes(known: &Manifest, new: &Manifest) -> Option<String> {
     let taken = |alias: &str| known.outputs.iter().any(|output| output.alias == alias);
-    let clash = new
-        .outputs
-        .iter()
-        .find(|output| taken(&output.alias))
-        .filter(|_| known.survey == new.survey)?;
-    Some(format!(
-        "its score `{}` is already given by the manifest {}: rename one of them",
-        clash.alias, known.path
-    ))
+    let clash = new.outputs.iter().find(|output| taken(&output.alias)).filter(|_| known.survey == new.survey)?;
+    Some(format!("its score `{}` is already given by the manifest {}: rename one of them", clash.alias, known.path))
 }
 
 /// The runtime that opens the networks.
@@ -297,8 +276,7 @@ impl Runtime {
                  correct the manifest"
             ));
         }
-        let broken =
-            |reason| format!("expected an ONNX network, found what {self} cannot read: {reason}");
+        let broken = |reason| format!("expected an ONNX network, found what {self} cannot read: {reason}");
         let (scorer, found): (Box<dyn Scorer>, _) = match self {
             Self::OnnxRuntime(library) => {
                 let (scorer, found) = library.open(&network, manifest).map_err(broken)?;
@@ -331,11 +309,8 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The error of inputs that are not `n` rows of each of the manifest's.
 fn rows_differ(n: usize, inputs: &[&[f32]], manifest: &Manifest) -> ScorerError {
-    let expected: Vec<String> = manifest
-        .inputs
-        .iter()
-        .map(|input| format!("`{}` {n} x {:?}", input.name, input.kind.shape()))
-        .collect();
+    let expected: Vec<String> =
+        manifest.inputs.iter().map(|input| format!("`{}` {n} x {:?}", input.name, input.kind.shape())).collect();
     let found: Vec<String> = inputs.iter().map(|input| format!("{} values", input.len())).collect();
     ScorerError::Rows { expected: expected.join(", "), found: found.join(", ") }
 }

@@ -44,18 +44,13 @@ impl Library {
             };
         }
         let builder = ort::init_from(&path).map_err(|error| failed(error.to_string()))?;
-        let environment =
-            builder.with_telemetry(false).build().map_err(|error| failed(error.to_string()))?;
+        let environment = builder.with_telemetry(false).build().map_err(|error| failed(error.to_string()))?;
         *loaded = Some((path, environment.clone()));
         Ok(Self { environment })
     }
 
     /// Opens a network; says what it takes and gives.
-    pub(super) fn open(
-        &self,
-        network: &[u8],
-        manifest: &Manifest,
-    ) -> Result<(OnnxRuntime, Signature), String> {
+    pub(super) fn open(&self, network: &[u8], manifest: &Manifest) -> Result<(OnnxRuntime, Signature), String> {
         let session = session(&self.environment, network).map_err(|error| error.to_string())?;
         let signature = Signature {
             inputs: session.inputs().iter().map(tensor).collect(),
@@ -65,11 +60,7 @@ impl Library {
             environment: self.environment.clone(),
             network: network.to_vec(),
             sessions: Checkout::new([session]),
-            inputs: manifest
-                .inputs
-                .iter()
-                .map(|input| (input.name.clone(), input.kind.shape()))
-                .collect(),
+            inputs: manifest.inputs.iter().map(|input| (input.name.clone(), input.kind.shape())).collect(),
             outputs: manifest.outputs.iter().map(|output| output.name.clone()).collect(),
         };
         Ok((scorer, signature))
@@ -77,10 +68,7 @@ impl Library {
 }
 
 fn session(environment: &Environment, network: &[u8]) -> ort::Result<Session> {
-    Session::builder(environment)?
-        .with_intra_threads(1)?
-        .with_inter_threads(1)?
-        .commit_from_memory(network)
+    Session::builder(environment)?.with_intra_threads(1)?.with_inter_threads(1)?.commit_from_memory(network)
 }
 
 fn tensor(outlet: &Outlet) -> Tensor {
@@ -125,10 +113,7 @@ impl OnnxRuntime {
         for name in &self.outputs {
             let (_, values) = found[name.as_str()].try_extract_tensor::<f32>()?;
             if values.len() != n {
-                return Err(ort::Error::new(format!(
-                    "`{name}` gave {} scores for {n} alerts",
-                    values.len()
-                )));
+                return Err(ort::Error::new(format!("`{name}` gave {} scores for {n} alerts", values.len())));
             }
             scores.extend_from_slice(values);
         }

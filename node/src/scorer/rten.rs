@@ -25,21 +25,14 @@ impl Pools {
     }
 
     /// Opens a network; says what it takes and gives.
-    pub(super) fn open(
-        &self,
-        network: Vec<u8>,
-        manifest: &Manifest,
-    ) -> Result<(Rten, Signature), String> {
+    pub(super) fn open(&self, network: Vec<u8>, manifest: &Manifest) -> Result<(Rten, Signature), String> {
         let model = rten::Model::load(network).map_err(|error| error.to_string())?;
         let tensors = |ids: &[NodeId]| ids.iter().map(|&id| tensor(&model, id)).collect();
-        let signature =
-            Signature { inputs: tensors(model.input_ids()), outputs: tensors(model.output_ids()) };
+        let signature = Signature { inputs: tensors(model.input_ids()), outputs: tensors(model.output_ids()) };
         let find = |name: &str| model.node_id(name).ok();
         // A name that is not there is a difference of the signatures, and the scorer is not used.
         let inputs = manifest.inputs.iter();
-        let inputs = inputs
-            .filter_map(|i| Some((find(&i.name)?, i.name.clone(), i.kind.shape())))
-            .collect::<Vec<_>>();
+        let inputs = inputs.filter_map(|i| Some((find(&i.name)?, i.name.clone(), i.kind.shape()))).collect::<Vec<_>>();
         let scorer = Rten {
             ids: inputs.iter().map(|(id, _, _)| *id).collect(),
             inputs: inputs.into_iter().map(|(_, name, shape)| (name, shape)).collect(),
@@ -59,11 +52,8 @@ fn tensor(model: &rten::Model, id: NodeId) -> Tensor {
     };
     Tensor {
         name: info.as_ref().and_then(|info| info.name()).unwrap_or_default().to_owned(),
-        is_f32: info.as_ref().and_then(|info| info.dtype())
-            == Some(ValueType::Tensor(rten::DataType::Float)),
-        shape: info
-            .and_then(|info| info.shape())
-            .map(|shape| shape.into_iter().map(size).collect()),
+        is_f32: info.as_ref().and_then(|info| info.dtype()) == Some(ValueType::Tensor(rten::DataType::Float)),
+        shape: info.and_then(|info| info.shape()).map(|shape| shape.into_iter().map(size).collect()),
     }
 }
 
@@ -104,10 +94,7 @@ fn scores(n: usize, found: Vec<Value>) -> Result<Vec<f32>, ScorerError> {
         let tensor: rten_tensor::Tensor<f32> =
             value.try_into().map_err(|_| ScorerError::Run("an output is not f32".to_owned()))?;
         if tensor.len() != n {
-            return Err(ScorerError::Run(format!(
-                "an output gave {} scores for {n} alerts",
-                tensor.len()
-            )));
+            return Err(ScorerError::Run(format!("an output gave {} scores for {n} alerts", tensor.len())));
         }
         scores.extend(tensor.iter());
     }

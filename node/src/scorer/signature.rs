@@ -26,10 +26,8 @@ impl fmt::Display for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` {} ", self.name, if self.is_f32 { "f32" } else { "not f32" })?;
         let Some(shape) = &self.shape else { return f.write_str("of unstated shape") };
-        let dimensions: Vec<String> = shape
-            .iter()
-            .map(|size| size.map_or_else(|| "N".to_owned(), |size| size.to_string()))
-            .collect();
+        let dimensions: Vec<String> =
+            shape.iter().map(|size| size.map_or_else(|| "N".to_owned(), |size| size.to_string())).collect();
         write!(f, "[{}]", dimensions.join(", "))
     }
 }
@@ -55,11 +53,7 @@ pub(crate) fn expected(manifest: &Manifest) -> Signature {
     };
     let shape = |kind: &InputKind| kind.shape();
     Signature {
-        inputs: manifest
-            .inputs
-            .iter()
-            .map(|input| tensor(&input.name, shape(&input.kind)))
-            .collect(),
+        inputs: manifest.inputs.iter().map(|input| tensor(&input.name, shape(&input.kind))).collect(),
         outputs: manifest.outputs.iter().map(|output| tensor(&output.name, vec![1])).collect(),
     }
 }
@@ -82,8 +76,7 @@ pub(crate) fn differences(manifest: &Manifest, found: &Signature) -> Vec<String>
     for wanted in &expected.outputs {
         let flat = Tensor { shape: Some(vec![None]), ..wanted.clone() };
         if !found.outputs.iter().any(|has| has.takes(wanted) || has.takes(&flat)) {
-            differences
-                .push(format!("expected the output {wanted}, found {}", list(&found.outputs)));
+            differences.push(format!("expected the output {wanted}, found {}", list(&found.outputs)));
         }
     }
     differences

@@ -41,14 +41,9 @@ fn mean_network(width: u8) -> Vec<u8> {
     };
     // The attribute's type, INTS = 7, is field 20, whose key takes two bytes.
     let axes = [field(1, b"axes"), vec![8 << 3, 1, 0xa0, 0x01, 7]].concat();
-    let node =
-        [field(1, b"features"), field(2, b"score"), field(4, b"ReduceMean"), field(5, &axes)]
-            .concat();
-    let graph =
-        [field(1, &node), field(2, b"g"), info(11, "features", width), info(12, "score", 1)]
-            .concat();
-    [vec![1 << 3, 7], field(8, &[field(1, b""), vec![2 << 3, 13]].concat()), field(7, &graph)]
-        .concat()
+    let node = [field(1, b"features"), field(2, b"score"), field(4, b"ReduceMean"), field(5, &axes)].concat();
+    let graph = [field(1, &node), field(2, b"g"), info(11, "features", width), info(12, "score", 1)].concat();
+    [vec![1 << 3, 7], field(8, &[field(1, b""), vec![2 << 3, 13]].concat()), field(7, &graph)].concat()
 }
 
 fn mean_manifest(file: &str) -> Manifest {
@@ -76,14 +71,9 @@ fn opened(manifest: Manifest, bytes: &[u8], backend: &Backend) -> Loaded {
 fn only_problem(manifest: Manifest, bytes: &[u8], backend: &Backend) -> String {
     let loaded = opened(manifest, bytes, backend);
     assert!(loaded.models.is_empty() && loaded.left_out.is_empty(), "{loaded:?}");
-    let [problem] = loaded.problems.as_slice() else {
-        panic!("one problem, not {:?}", loaded.problems)
-    };
+    let [problem] = loaded.problems.as_slice() else { panic!("one problem, not {:?}", loaded.problems) };
     let told = problem.to_string();
-    assert!(
-        told.contains("mean.onnx") && told.contains("mean.toml"),
-        "names the file and the manifest: {told}"
-    );
+    assert!(told.contains("mean.onnx") && told.contains("mean.toml"), "names the file and the manifest: {told}");
     told
 }
 
@@ -108,11 +98,7 @@ fn a_score_that_is_not_finite_is_no_score_and_leaves_the_others() {
     for backend in backends() {
         let loaded = opened(mean_manifest("mean.onnx"), &mean_network(3), &backend);
         let rows = [1.0, 1.0, 1.0, f32::NAN, 1.0, 1.0, f32::INFINITY, 1.0, 1.0, 2.0, 2.0, 2.0];
-        assert_eq!(
-            loaded.models[0].score(4, &[&rows]).unwrap(),
-            [Some(1.0), None, None, Some(2.0)],
-            "{backend}"
-        );
+        assert_eq!(loaded.models[0].score(4, &[&rows]).unwrap(), [Some(1.0), None, None, Some(2.0)], "{backend}");
     }
 }
 
@@ -135,8 +121,7 @@ fn a_large_batch_is_split_into_runs_and_each_output_stays_together() {
     let model = Model::new(manifest, "1".into(), Box::new(FirstValue));
     let rows: Vec<f32> = (0..30_003).map(|i| (i / 3 + 1) as f32).collect();
     let scores = model.score(10_001, &[&rows]).unwrap();
-    let expected: Vec<_> =
-        (1..=10_001).chain((1..=10_001).map(|i| -i)).map(|i| Some(i as f32)).collect();
+    let expected: Vec<_> = (1..=10_001).chain((1..=10_001).map(|i| -i)).map(|i| Some(i as f32)).collect();
     assert_eq!(scores, expected);
 }
 
@@ -159,10 +144,7 @@ fn many_threads_score_at_one_time() {
             for thread in 0..4 {
                 scope.spawn(move || {
                     for _ in 0..50 {
-                        assert_eq!(
-                            model.score(1, &[&[thread as f32; 3]]).unwrap(),
-                            [Some(thread as f32)]
-                        );
+                        assert_eq!(model.score(1, &[&[thread as f32; 3]]).unwrap(), [Some(thread as f32)]);
                     }
                 });
             }
@@ -223,8 +205,7 @@ fn a_model_with_other_inputs_or_outputs_than_its_manifest_is_a_problem() {
 fn two_models_cannot_give_the_same_score() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("mean.onnx"), mean_network(3)).unwrap();
-    let other =
-        Manifest { name: "other".into(), path: "other.toml".into(), ..mean_manifest("mean.onnx") };
+    let other = Manifest { name: "other".into(), path: "other.toml".into(), ..mean_manifest("mean.onnx") };
     let elsewhere = Manifest { survey: "LSST".into(), ..other.clone() };
     let all = vec![mean_manifest("mean.onnx"), other, elsewhere];
     let loaded = open(all, &[directory.path().to_path_buf()], &Backend::Rten);
@@ -239,20 +220,16 @@ fn a_library_that_is_named_and_does_not_load_is_an_error_and_not_a_fallback() {
     let library = directory.path().join("libonnxruntime.so");
     fs::write(&library, b"no library").unwrap();
     for path in [library, directory.path().join("absent.so")] {
-        let loaded =
-            open(vec![mean_manifest("mean.onnx")], &[], &Backend::OnnxRuntime(path.clone()));
+        let loaded = open(vec![mean_manifest("mean.onnx")], &[], &Backend::OnnxRuntime(path.clone()));
         assert!(loaded.models.is_empty() && loaded.left_out.is_empty());
-        assert!(
-            matches!(&loaded.problems[..], [ScorerError::Library { path: named, .. }] if *named == path)
-        );
+        assert!(matches!(&loaded.problems[..], [ScorerError::Library { path: named, .. }] if *named == path));
     }
 }
 
 #[test]
 fn the_configuration_goes_before_the_variable_and_rten_is_the_rest() {
     let variable = || Some(OsString::from("/b.so"));
-    let choose =
-        |configured: Option<&str>, variable| Backend::choose(configured.map(Path::new), variable);
+    let choose = |configured: Option<&str>, variable| Backend::choose(configured.map(Path::new), variable);
     assert_eq!(choose(Some("/a.so"), variable()), Backend::OnnxRuntime("/a.so".into()));
     assert_eq!(choose(None, variable()), Backend::OnnxRuntime("/b.so".into()));
     assert_eq!(choose(None, Some(OsString::new())), Backend::Rten);
@@ -292,17 +269,15 @@ fn stamp(value: Value) -> Vec<u8> {
     match value {
         Value::Union(_, inner) => stamp(*inner),
         Value::Bytes(bytes) => bytes,
-        Value::Record(fields) => fields
-            .into_iter()
-            .find(|(name, _)| name == "stampData")
-            .map_or_else(Vec::new, |(_, value)| stamp(value)),
+        Value::Record(fields) => {
+            fields.into_iter().find(|(name, _)| name == "stampData").map_or_else(Vec::new, |(_, value)| stamp(value))
+        }
         _ => Vec::new(),
     }
 }
 
 fn packet(path: &Path) -> Packet {
-    let mut packet =
-        Packet { candid: String::new(), candidate: BTreeMap::new(), stamps: Default::default() };
+    let mut packet = Packet { candid: String::new(), candidate: BTreeMap::new(), stamps: Default::default() };
     let record = Reader::new(fs::File::open(path).unwrap()).unwrap().next().unwrap().unwrap();
     let Value::Record(fields) = record else { panic!("a packet is a record") };
     for (name, value) in fields {
@@ -312,8 +287,7 @@ fn packet(path: &Path) -> Packet {
             ("cutoutTemplate", value) => packet.stamps[1] = stamp(value),
             ("cutoutDifference", value) => packet.stamps[2] = stamp(value),
             ("candidate", Value::Record(fields)) => {
-                let numbers =
-                    fields.into_iter().filter_map(|(name, value)| Some((name, number(value)?)));
+                let numbers = fields.into_iter().filter_map(|(name, value)| Some((name, number(value)?)));
                 packet.candidate = numbers.collect();
             }
             _ => {}
@@ -346,29 +320,19 @@ fn the_published_networks_give_the_published_scores() {
     let (Some(models), Some(alerts)) = (shared("models"), shared("alerts/ztf")) else { return };
     let expected = fs::read_to_string(models.join("expected_scores.json")).unwrap();
     let expected: serde_json::Value = serde_json::from_str(&expected).unwrap();
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(alerts).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> = fs::read_dir(alerts).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     for backend in backends() {
         let loaded = load(std::slice::from_ref(&models), &backend);
         assert_eq!(loaded.problems, []);
-        assert_eq!(
-            loaded.left_out.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
-            ["btsbot"]
-        );
+        assert_eq!(loaded.left_out.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["btsbot"]);
         let (mut scratch, mut stamps) = (Scratch::default(), vec![0f32; TRIPLET]);
         let (mut checked, mut without, mut worst) = (0, 0, 0f64);
         for path in &paths {
             let packet = packet(path);
             let expected = expected[&packet.candid].as_object().unwrap();
-            let made =
-                triplet(packet.stamps.each_ref().map(Vec::as_slice), &mut stamps, &mut scratch);
-            assert_eq!(
-                made.is_err(),
-                expected.contains_key("no_score"),
-                "{}: {made:?}",
-                packet.candid
-            );
+            let made = triplet(packet.stamps.each_ref().map(Vec::as_slice), &mut stamps, &mut scratch);
+            assert_eq!(made.is_err(), expected.contains_key("no_score"), "{}: {made:?}", packet.candid);
             if let Err(reason) = made {
                 assert_eq!(reason.cutout, Cutout::Template);
                 without += 1;
@@ -377,27 +341,14 @@ fn the_published_networks_give_the_published_scores() {
             for model in &loaded.models {
                 let wanted = expected.get(&model.manifest.name).and_then(serde_json::Value::as_f64);
                 let found = score(model, &packet, &stamps).map(f64::from);
-                assert_eq!(
-                    found.is_some(),
-                    wanted.is_some(),
-                    "{} of {}",
-                    model.manifest.name,
-                    packet.candid
-                );
+                assert_eq!(found.is_some(), wanted.is_some(), "{} of {}", model.manifest.name, packet.candid);
                 let (Some(found), Some(wanted)) = (found, wanted) else { continue };
                 worst = worst.max((found - wanted).abs());
-                assert!(
-                    (found - wanted).abs() < 1e-4,
-                    "{} of {}: {found}",
-                    model.manifest.name,
-                    packet.candid
-                );
+                assert!((found - wanted).abs() < 1e-4, "{} of {}: {found}", model.manifest.name, packet.candid);
                 checked += 1;
             }
         }
-        println!(
-            "{backend}: {checked} scores, largest difference {worst:.1e}, {without} packets without a triplet"
-        );
+        println!("{backend}: {checked} scores, largest difference {worst:.1e}, {without} packets without a triplet");
         assert!(checked > 100 && without == 2);
     }
 }

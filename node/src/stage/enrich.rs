@@ -205,10 +205,7 @@ struct Scratch {
 }
 
 /// The rows of a star catalog among the matches; `None` when that catalog was not asked.
-fn star_rows(
-    matches: &[u8],
-    stars: &boom_sky::survey::properties::StarCatalog,
-) -> Option<Vec<(f64, f64, f64)>> {
+fn star_rows(matches: &[u8], stars: &boom_sky::survey::properties::StarCatalog) -> Option<Vec<(f64, f64, f64)>> {
     let rows = RawDocument::from_bytes(matches).ok()?.get_array(stars.name).ok()?;
     let number = |row: &RawDocument, name: &str| row.get_f64(name).unwrap_or(f64::NAN);
     let rows = rows.into_iter().filter_map(|row| {
@@ -270,8 +267,9 @@ impl SurveyModels {
                     let score = match (&unfit[row], &scored, fit.binary_search(&row)) {
                         (Some(reason), ..) => Err(reason.clone()),
                         (None, Err(error), _) => Err(error.to_string()),
-                        (None, Ok(scored), Ok(at)) => scored[output * fit.len() + at]
-                            .ok_or_else(|| "the score is not a finite number".to_owned()),
+                        (None, Ok(scored), Ok(at)) => {
+                            scored[output * fit.len() + at].ok_or_else(|| "the score is not a finite number".to_owned())
+                        }
                         (None, Ok(_), Err(_)) => Err("it was not scored".to_owned()),
                     };
                     scores[*alert].push((Arc::clone(name), score));
@@ -301,9 +299,11 @@ impl SurveyModels {
                 rows.no_triplet[row] = triplet(stamps, out, &mut scratch).err().map(|error| error.to_string());
             }
             self.extractor.extract(&alert.candidate, &mut rows.fields[row * width..(row + 1) * width]);
-            let detections = ingested.object.series.first().map_or_else(History::default, |series: &Series| {
-                History::new(series, alert.head.jd)
-            });
+            let detections = ingested
+                .object
+                .series
+                .first()
+                .map_or_else(History::default, |series: &Series| History::new(series, alert.head.jd));
             rows.histories.push(detections);
             rows.jds.push(alert.head.jd);
         }
@@ -321,7 +321,8 @@ impl SurveyModels {
                     }
                 }
                 InputKind::Features(features) => {
-                    let missing = wanted.iter().zip(features).find(|(wanted, _)| !rows.value(row, **wanted).is_finite());
+                    let missing =
+                        wanted.iter().zip(features).find(|(wanted, _)| !rows.value(row, **wanted).is_finite());
                     if let Some((_, feature)) = missing {
                         return Some(format!("the feature {} is missing", feature.name()));
                     }

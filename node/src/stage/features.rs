@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn the_light_curve_of_a_model_ends_with_the_alert() {
-        let history = History::new(&series(&[(1.0, 19.0, 1.0), (3.0, 17.0, 1.0), (4.0, 18.0, 1.0), (9.0, 12.0, 1.0)]), 4.0);
+        let history =
+            History::new(&series(&[(1.0, 19.0, 1.0), (3.0, 17.0, 1.0), (4.0, 18.0, 1.0), (9.0, 12.0, 1.0)]), 4.0);
         let derived = |which| history.derived(which, 4.0, (30.0, 12.0));
         let close = |a: f64, b: f64| (a - b).abs() < 1e-9;
         assert!(close(derived(Derived::Age), 3.0));

@@ -227,7 +227,13 @@ impl Group {
         writer.close(root);
     }
 
-    fn record(&self, received: &Received, ingested: &Ingested, enriched: &Enriched, passed: Vec<Passed>) -> ResultRecord {
+    fn record(
+        &self,
+        received: &Received,
+        ingested: &Ingested,
+        enriched: &Enriched,
+        passed: Vec<Passed>,
+    ) -> ResultRecord {
         let alert = &received.alert;
         let jd = alert.head.jd;
         let mut photometry = Vec::new();
@@ -268,6 +274,7 @@ impl Group {
 }
 
 fn properties(document: &[u8]) -> bson::Document {
-    let properties = RawDocument::from_bytes(document).ok().and_then(|document| document.get_document("properties").ok());
+    let properties =
+        RawDocument::from_bytes(document).ok().and_then(|document| document.get_document("properties").ok());
     properties.and_then(|properties| bson::Document::try_from(properties).ok()).unwrap_or_default()
 }

@@ -123,9 +123,10 @@ impl ResultRecord {
                 ("annotations", Value::String(relaxed(&passed.annotations).to_string())),
             ])
         });
-        let classifications = self.scores.iter().map(|(name, score)| {
-            record([("classifier", text(name)), ("score", Value::Double(f64::from(*score)))])
-        });
+        let classifications = self
+            .scores
+            .iter()
+            .map(|(name, score)| record([("classifier", text(name)), ("score", Value::Double(f64::from(*score)))]));
         let mut matches: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for other in &self.survey_matches {
             let value = record([

@@ -7,8 +7,8 @@ mod embedded;
 use std::future::Future;
 use std::sync::Arc;
 
-use boom_store::documents::{Complete, Ingested, Sequence, StoreError};
 use boom_sky::survey::Survey;
+use boom_store::documents::{Complete, Ingested, Sequence, StoreError};
 
 pub use embedded::Embedded;
 

@@ -4,9 +4,7 @@
 use std::hint::black_box;
 
 use boom_sky::crossmatch::{DistanceRule, MatchRule};
-use boom_store::catalog::{
-    Catalog, CatalogSpec, CatalogWriter, Cell, Column, ColumnType, ImportRecord, Scratch,
-};
+use boom_store::catalog::{Catalog, CatalogSpec, CatalogWriter, Cell, Column, ColumnType, ImportRecord, Scratch};
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -40,14 +38,11 @@ fn catalog(dir: &std::path::Path) -> (Catalog, Vec<(f64, f64)>) {
     for number in 0..ROWS {
         let (ra, dec) = anywhere(&mut rng);
         let name = format!("WISEA J{number:012}");
-        let z =
-            if number % 4 == 0 { Cell::Missing } else { Cell::Double(rng.random_range(0.0..0.3)) };
+        let z = if number % 4 == 0 { Cell::Missing } else { Cell::Double(rng.random_range(0.0..0.3)) };
         let (ra_cell, dec_cell) = (Cell::Double(ra), Cell::Double(dec));
         let mass = Cell::Double(rng.random_range(8.0..12.0));
         let unc = Cell::Double(0.001);
-        writer
-            .push(&[Cell::Text(&name), ra_cell, dec_cell, Cell::Text("G"), z, unc, mass, unc])
-            .expect("a position");
+        writer.push(&[Cell::Text(&name), ra_cell, dec_cell, Cell::Text("G"), z, unc, mass, unc]).expect("a position");
         if number % 499 == 0 {
             places.push((ra + 1e-4, dec));
         }
@@ -66,23 +61,17 @@ fn matches(c: &mut Criterion) {
         max_results: None,
         distance: None,
     };
-    let projected =
-        MatchRule { projection: vec!["objname".to_owned(), "z".to_owned()], ..plain.clone() };
-    let distance =
-        DistanceRule { redshift: "z".to_owned(), distance_max: 30.0, distance_max_near: 300.0 };
+    let projected = MatchRule { projection: vec!["objname".to_owned(), "z".to_owned()], ..plain.clone() };
+    let distance = DistanceRule { redshift: "z".to_owned(), distance_max: 30.0, distance_max_near: 300.0 };
     let by_distance = MatchRule { radius_arcsec: 300.0, distance: Some(distance), ..plain.clone() };
     let (mut scratch, mut out) = (Scratch::default(), Vec::new());
-    for (what, rule) in
-        [("2\"", plain), ("2\", two columns", projected), ("300\", distance rule", by_distance)]
-    {
+    for (what, rule) in [("2\"", plain), ("2\", two columns", projected), ("300\", distance rule", by_distance)] {
         let mut next = places.iter().cycle();
         c.bench_function(&format!("matches in a file of 2,000,000 rows, {what}"), |b| {
             b.iter(|| {
                 let &(ra, dec) = next.next().expect("a cycle has no end");
                 out.clear();
-                catalog
-                    .matches(ra, dec, black_box(&rule), &mut scratch, &mut out)
-                    .expect("no row is damaged")
+                catalog.matches(ra, dec, black_box(&rule), &mut scratch, &mut out).expect("no row is damaged")
             });
         });
     }

@@ -42,8 +42,7 @@ fn main() -> ExitCode {
         }
     };
     let (model, manifest) = make();
-    let finish =
-        if check { compare(&out, &model, &manifest) } else { write(&out, &model, &manifest) };
+    let finish = if check { compare(&out, &model, &manifest) } else { write(&out, &model, &manifest) };
     match finish {
         Ok(message) => {
             println!("{message}");
@@ -91,12 +90,7 @@ fn make() -> (Vec<u8>, String) {
 fn sentence(quality: &Quality) -> String {
     format!(
         "{} real, {} artefacts; at 0.5 accuracy {:.4}, {:.4} of the real ones kept, {:.4} of the artefacts rejected; ROC AUC {:.4}",
-        quality.real,
-        quality.bogus,
-        quality.accuracy,
-        quality.completeness,
-        quality.rejection,
-        quality.roc_auc
+        quality.real, quality.bogus, quality.accuracy, quality.completeness, quality.rejection, quality.roc_auc
     )
 }
 
@@ -135,8 +129,7 @@ licence = "Apache-2.0"
 fn write(out: &Path, model: &[u8], manifest: &str) -> Result<String, String> {
     for (name, bytes) in [("boom_rb.onnx", model), ("boom_rb.toml", manifest.as_bytes())] {
         let path = out.join(name);
-        std::fs::write(&path, bytes)
-            .map_err(|error| format!("writing {}: {error}", path.display()))?;
+        std::fs::write(&path, bytes).map_err(|error| format!("writing {}: {error}", path.display()))?;
     }
     Ok(format!("wrote boom_rb.onnx ({} bytes) and boom_rb.toml to {}", model.len(), out.display()))
 }
@@ -144,8 +137,7 @@ fn write(out: &Path, model: &[u8], manifest: &str) -> Result<String, String> {
 fn compare(out: &Path, model: &[u8], manifest: &str) -> Result<String, String> {
     for (name, bytes) in [("boom_rb.onnx", model), ("boom_rb.toml", manifest.as_bytes())] {
         let path = out.join(name);
-        let there =
-            std::fs::read(&path).map_err(|error| format!("reading {}: {error}", path.display()))?;
+        let there = std::fs::read(&path).map_err(|error| format!("reading {}: {error}", path.display()))?;
         if there != bytes {
             return Err(format!(
                 "{} is not what this program makes: run it without --check and commit the result",
@@ -175,16 +167,12 @@ mod tests {
         let net = onnx::read(&bytes);
         assert_eq!(onnx::file(&net), bytes, "what is read back is the same net");
         let mut inflater = libdeflater::Decompressor::new();
-        let config =
-            SimulatorConfig { survey: SimulatedSurvey::Ztf, alerts: 40, nights: 1, seed: 12 };
-        let triplets: Vec<Vec<f32>> = Simulator::new(config)
-            .map(|packet| data::triplet(&packet, &mut inflater).unwrap())
-            .collect();
+        let config = SimulatorConfig { survey: SimulatedSurvey::Ztf, alerts: 40, nights: 1, seed: 12 };
+        let triplets: Vec<Vec<f32>> =
+            Simulator::new(config).map(|packet| data::triplet(&packet, &mut inflater).unwrap()).collect();
         let model = rten::Model::load(bytes).unwrap();
-        let input =
-            NdTensor::from_data([triplets.len(), data::SIDE, data::SIDE, 3], triplets.concat());
-        let output: NdTensor<f32, 2> =
-            model.run_one(input.view().into(), None).unwrap().try_into().unwrap();
+        let input = NdTensor::from_data([triplets.len(), data::SIDE, data::SIDE, 3], triplets.concat());
+        let output: NdTensor<f32, 2> = model.run_one(input.view().into(), None).unwrap().try_into().unwrap();
         assert_eq!(output.shape(), [triplets.len(), 1]);
         let (mut low, mut high) = (0, 0);
         for (index, triplet) in triplets.iter().enumerate() {
@@ -201,8 +189,7 @@ mod tests {
         let bytes = committed("boom_rb.onnx");
         assert!(bytes.len() < 200_000);
         let manifest = String::from_utf8(committed("boom_rb.toml")).unwrap();
-        let sha256: String =
-            Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         assert!(manifest.contains(&format!("sha256 = \"{sha256}\"")), "{sha256}");
     }
 

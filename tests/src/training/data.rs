@@ -39,8 +39,7 @@ pub(crate) fn triplet(packet: &SimulatedPacket, inflater: &mut Decompressor) -> 
             let value = f32::from_be_bytes(*bytes);
             if value.is_nan() { 0.0 } else { value }
         };
-        let squares: f64 =
-            pixels[..SIDE * SIDE].iter().map(|bytes| f64::from(clean(bytes)).powi(2)).sum();
+        let squares: f64 = pixels[..SIDE * SIDE].iter().map(|bytes| f64::from(clean(bytes)).powi(2)).sum();
         if squares == 0.0 {
             return None;
         }
@@ -55,10 +54,8 @@ pub(crate) fn triplet(packet: &SimulatedPacket, inflater: &mut Decompressor) -> 
 /// The part of a triplet that the net looks at.
 pub(crate) fn crop(triplet: &[f32]) -> Vec<f32> {
     let rows = CROP_START..CROP_START + CROP;
-    rows.flat_map(|y| {
-        triplet[(y * SIDE + CROP_START) * 3..(y * SIDE + CROP_START + CROP) * 3].iter().copied()
-    })
-    .collect()
+    rows.flat_map(|y| triplet[(y * SIDE + CROP_START) * 3..(y * SIDE + CROP_START + CROP) * 3].iter().copied())
+        .collect()
 }
 
 /// The examples of a simulated night. With `balanced` as many real ones as artefacts, else the simulator's own mixture.
@@ -66,19 +63,13 @@ pub(crate) fn examples(seed: u64, alerts: u64, balanced: bool) -> Vec<Example> {
     let mut inflater = Decompressor::new();
     let mut examples = Vec::new();
     let mut surplus = 0_i64;
-    for packet in
-        Simulator::new(SimulatorConfig { survey: SimulatedSurvey::Ztf, alerts, nights: 2, seed })
-    {
+    for packet in Simulator::new(SimulatorConfig { survey: SimulatedSurvey::Ztf, alerts, nights: 2, seed }) {
         if balanced && packet.truth.is_real && surplus >= 0 {
             continue;
         }
         let Some(triplet) = triplet(&packet, &mut inflater) else { continue };
         surplus += if packet.truth.is_real { 1 } else { -1 };
-        examples.push(Example {
-            pixels: crop(&triplet),
-            is_real: packet.truth.is_real,
-            kind: packet.truth.kind,
-        });
+        examples.push(Example { pixels: crop(&triplet), is_real: packet.truth.is_real, kind: packet.truth.kind });
     }
     examples
 }

@@ -35,12 +35,8 @@ pub(crate) fn quality(net: &Net, examples: &[Example]) -> Quality {
     }
     let real = scored.iter().filter(|(_, is_real)| *is_real).count();
     let bogus = scored.len() - real;
-    let right = |wanted: bool| {
-        scored
-            .iter()
-            .filter(|(score, is_real)| *is_real == wanted && (*score > 0.5) == wanted)
-            .count()
-    };
+    let right =
+        |wanted: bool| scored.iter().filter(|(score, is_real)| *is_real == wanted && (*score > 0.5) == wanted).count();
     let (kept, rejected) = (right(true), right(false));
     Quality {
         real,
@@ -58,8 +54,7 @@ fn roc_auc(mut scored: Vec<(f32, bool)>) -> f64 {
     scored.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (mut ranks, mut real, mut start) = (0.0, 0.0, 0);
     while start < scored.len() {
-        let end = start
-            + scored[start..].iter().take_while(|(score, _)| *score == scored[start].0).count();
+        let end = start + scored[start..].iter().take_while(|(score, _)| *score == scored[start].0).count();
         let rank = (start + end + 1) as f64 / 2.0;
         let count = scored[start..end].iter().filter(|(_, is_real)| *is_real).count() as f64;
         ranks += rank * count;

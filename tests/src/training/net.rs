@@ -89,13 +89,7 @@ impl Shape {
     }
 }
 
-fn convolve<const O: usize>(
-    shape: Shape,
-    weights: &[f32],
-    bias: &[f32],
-    input: &[f32],
-    output: &mut [f32],
-) {
+fn convolve<const O: usize>(shape: Shape, weights: &[f32], bias: &[f32], input: &[f32], output: &mut [f32]) {
     let (taps, _) = weights.as_chunks::<O>();
     let (outputs, _) = output.as_chunks_mut::<O>();
     for (pixel, out) in outputs.iter_mut().enumerate() {
@@ -116,13 +110,7 @@ fn convolve<const O: usize>(
 }
 
 /// Adds the gradients of weights and biases; `slope` is the gradient at the output, 0 where the ReLU is off.
-fn convolve_back<const O: usize>(
-    shape: Shape,
-    input: &[f32],
-    slope: &[f32],
-    weights: &mut [f32],
-    bias: &mut [f32],
-) {
+fn convolve_back<const O: usize>(shape: Shape, input: &[f32], slope: &[f32], weights: &mut [f32], bias: &mut [f32]) {
     let (taps, _) = weights.as_chunks_mut::<O>();
     let (slopes, _) = slope.as_chunks::<O>();
     for (pixel, slope) in slopes.iter().enumerate() {
@@ -149,9 +137,7 @@ impl Net {
     /// He-uniform weights, biases 0.
     pub(crate) fn new(rng: &mut Pcg64Mcg) -> Self {
         let mut values = vec![0.0; COUNT];
-        for (range, fan_in) in
-            [(W1..B1, K1 * K1 * 3), (W2..B2, K2 * K2 * C1), (W3..B3, FLAT), (W4..B4, HIDDEN)]
-        {
+        for (range, fan_in) in [(W1..B1, K1 * K1 * 3), (W2..B2, K2 * K2 * C1), (W3..B3, FLAT), (W4..B4, HIDDEN)] {
             let bound = (6.0 / fan_in as f32).sqrt();
             for value in &mut values[range] {
                 *value = (rng.random::<f32>() * 2.0 - 1.0) * bound;
@@ -170,8 +156,7 @@ impl Net {
 
     /// Weights `[kernel, kernel, in, out]` or `[in, out]`, and biases, of layer 1 to 4.
     pub(crate) fn layer(&self, number: usize) -> (&[f32], &[f32]) {
-        let (weights, bias, end) =
-            [(W1, B1, W2), (W2, B2, W3), (W3, B3, W4), (W4, B4, COUNT)][number - 1];
+        let (weights, bias, end) = [(W1, B1, W2), (W2, B2, W3), (W3, B3, W4), (W4, B4, COUNT)][number - 1];
         (&self.values[weights..bias], &self.values[bias..end])
     }
 
@@ -229,8 +214,7 @@ impl Net {
             let weights = &v[W3 + at * HIDDEN..W3 + (at + 1) * HIDDEN];
             let gradients = &mut gradient[W3 + at * HIDDEN..W3 + (at + 1) * HIDDEN];
             let mut sum = 0.0;
-            for ((gradient, weight), slope) in gradients.iter_mut().zip(weights).zip(&hidden_slope)
-            {
+            for ((gradient, weight), slope) in gradients.iter_mut().zip(weights).zip(&hidden_slope) {
                 *gradient += value * slope;
                 sum += weight * slope;
             }
@@ -280,11 +264,7 @@ pub(crate) struct Recipe {
 }
 
 /// Trains a new net on the examples; `report` gets the number and the mean loss of each epoch.
-pub(crate) fn train(
-    examples: &[Example],
-    recipe: Recipe,
-    mut report: impl FnMut(usize, f64),
-) -> Net {
+pub(crate) fn train(examples: &[Example], recipe: Recipe, mut report: impl FnMut(usize, f64)) -> Net {
     let mut rng = Pcg64Mcg::seed_from_u64(recipe.seed);
     let mut net = Net::new(&mut rng);
     let mut adam = Adam::new();
@@ -307,12 +287,7 @@ pub(crate) fn train(
                 let target = f32::from(u8::from(example.is_real));
                 let likelihood = if example.is_real { score } else { 1.0 - score };
                 loss -= libm::log(f64::from(likelihood.max(1e-7)));
-                net.backward(
-                    &input,
-                    &activations,
-                    (score - target) / batch.len() as f32,
-                    &mut gradient,
-                );
+                net.backward(&input, &activations, (score - target) / batch.len() as f32, &mut gradient);
             }
             let rate = recipe.rate * (1.0 - adam.step as f32 / steps as f32);
             adam.update(&mut net.values, &gradient, rate);
@@ -394,8 +369,7 @@ mod tests {
             };
             let slope = (logit(before + step) - logit(before - step)) / f64::from(2.0 * step);
             net.values[at] = before;
-            wrong +=
-                usize::from((slope - f64::from(gradient[at])).abs() > 0.02 * slope.abs() + 3e-3);
+            wrong += usize::from((slope - f64::from(gradient[at])).abs() > 0.02 * slope.abs() + 3e-3);
             checked += usize::from(slope != 0.0);
         }
         // A ReLU or a maximum may switch within a step.

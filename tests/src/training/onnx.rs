@@ -145,26 +145,11 @@ fn nodes() -> Vec<NodeProto> {
         node("Slice", &["triplets", "crop_starts", "crop_ends", "crop_axes"], "centre", vec![]),
         node("Transpose", &["centre"], "planes", vec![ints("perm", &[0, 3, 1, 2])]),
         node("Mul", &["planes", "input_scale"], "scaled", vec![]),
-        node(
-            "Conv",
-            &["scaled", "w1", "b1"],
-            "conv1",
-            vec![ints("kernel_shape", &[5, 5]), ints("strides", &[2, 2])],
-        ),
+        node("Conv", &["scaled", "w1", "b1"], "conv1", vec![ints("kernel_shape", &[5, 5]), ints("strides", &[2, 2])]),
         node("Relu", &["conv1"], "relu1", vec![]),
-        node(
-            "Conv",
-            &["relu1", "w2", "b2"],
-            "conv2",
-            vec![ints("kernel_shape", &[3, 3]), ints("strides", &[1, 1])],
-        ),
+        node("Conv", &["relu1", "w2", "b2"], "conv2", vec![ints("kernel_shape", &[3, 3]), ints("strides", &[1, 1])]),
         node("Relu", &["conv2"], "relu2", vec![]),
-        node(
-            "MaxPool",
-            &["relu2"],
-            "pooled",
-            vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2])],
-        ),
+        node("MaxPool", &["relu2"], "pooled", vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2])]),
         node("Flatten", &["pooled"], "flat", vec![int("axis", 1)]),
         node("Gemm", &["flat", "w3", "b3"], "dense1", vec![]),
         node("Relu", &["dense1"], "relu3", vec![]),
@@ -201,9 +186,7 @@ fn kernel(weights: &[f32], side: usize, channels: usize, outputs: usize) -> Vec<
     let mut turned = Vec::with_capacity(weights.len());
     for output in 0..outputs {
         for channel in 0..channels {
-            turned.extend(
-                (0..side * side).map(|tap| weights[(tap * channels + channel) * outputs + output]),
-            );
+            turned.extend((0..side * side).map(|tap| weights[(tap * channels + channel) * outputs + output]));
         }
     }
     turned
@@ -238,12 +221,7 @@ fn ints(name: &str, ints: &[i64]) -> AttributeProto {
 
 fn floats(name: &str, dims: &[usize], values: &[f32]) -> TensorProto {
     let raw_data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    TensorProto {
-        dims: dims.iter().map(|dim| *dim as i64).collect(),
-        data_type: 1,
-        name: name.to_owned(),
-        raw_data,
-    }
+    TensorProto { dims: dims.iter().map(|dim| *dim as i64).collect(), data_type: 1, name: name.to_owned(), raw_data }
 }
 
 fn integers(name: &str, values: &[i64]) -> TensorProto {
@@ -280,19 +258,8 @@ pub(crate) fn read(bytes: &[u8]) -> Net {
         turned
     };
     let dense = tensor("w3");
-    let order =
-        (0..S3 * S3).flat_map(|pixel| (0..C2).map(move |channel| channel * S3 * S3 + pixel));
-    let w3: Vec<f32> =
-        order.flat_map(|row| dense[row * HIDDEN..(row + 1) * HIDDEN].to_vec()).collect();
+    let order = (0..S3 * S3).flat_map(|pixel| (0..C2).map(move |channel| channel * S3 * S3 + pixel));
+    let w3: Vec<f32> = order.flat_map(|row| dense[row * HIDDEN..(row + 1) * HIDDEN].to_vec()).collect();
     let (w1, w2) = (back("w1", K1, 3, C1), back("w2", K2, C1, C2));
-    Net::from_layers([
-        w1,
-        tensor("b1"),
-        w2,
-        tensor("b2"),
-        w3,
-        tensor("b3"),
-        tensor("w4"),
-        tensor("b4"),
-    ])
+    Net::from_layers([w1, tensor("b1"), w2, tensor("b2"), w3, tensor("b3"), tensor("w4"), tensor("b4")])
 }

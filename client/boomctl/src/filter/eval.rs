@@ -72,26 +72,20 @@ fn open(path: &Path) -> anyhow::Result<Box<dyn BufRead>> {
     if path.as_os_str() == "-" {
         return Ok(Box::new(io::stdin().lock()));
     }
-    let file =
-        File::open(path).with_context(|| format!("reading the documents {}", path.display()))?;
+    let file = File::open(path).with_context(|| format!("reading the documents {}", path.display()))?;
     Ok(Box::new(BufReader::new(file)))
 }
 
 /// What the pipeline makes of one line.
 fn answer(program: &Program, line: &[u8], now: i64) -> Value {
     let evaluated = read(line).and_then(|document| {
-        let now = document
-            .get_document("candidate")
-            .ok()
-            .and_then(|candidate| candidate.get_f64("jd").ok());
-        let raw = RawDocumentBuf::try_from(&document)
-            .map_err(|error| format!("the line is not a document: {error}"))?;
+        let now = document.get_document("candidate").ok().and_then(|candidate| candidate.get_f64("jd").ok());
+        let raw =
+            RawDocumentBuf::try_from(&document).map_err(|error| format!("the line is not a document: {error}"))?;
         Ok((raw, now))
     });
     let outcome = match evaluated {
-        Ok((document, jd)) => {
-            program.evaluate(&document, jd.map_or(now, |jd| Jd(jd).unix_millis()))
-        }
+        Ok((document, jd)) => program.evaluate(&document, jd.map_or(now, |jd| Jd(jd).unix_millis())),
         Err(error) => return json!({ "error": error }),
     };
     match outcome {
@@ -107,8 +101,7 @@ fn answer(program: &Program, line: &[u8], now: i64) -> Value {
 }
 
 fn read(line: &[u8]) -> Result<Document, String> {
-    let value: Value =
-        serde_json::from_slice(line).map_err(|error| format!("the line is not JSON: {error}"))?;
+    let value: Value = serde_json::from_slice(line).map_err(|error| format!("the line is not JSON: {error}"))?;
     match Bson::try_from(value) {
         Ok(Bson::Document(document)) => Ok(document),
         Ok(other) => Err(format!("the line is not a document but {:?}", other.element_type())),
@@ -126,9 +119,8 @@ mod tests {
 
     #[test]
     fn the_answer_keeps_the_types_of_the_numbers() {
-        let program = program(
-            r#"[{"$match": {"a": {"$gt": 1}}}, {"$project": {"a": 1, "b": {"$add": ["$a", 1]}, "_id": 0}}]"#,
-        );
+        let program =
+            program(r#"[{"$match": {"a": {"$gt": 1}}}, {"$project": {"a": 1, "b": {"$add": ["$a", 1]}, "_id": 0}}]"#);
         let answer = |line: &str| answer(&program, line.as_bytes(), 0).to_string();
         assert_eq!(
             answer(r#"{"_id": {"$numberInt": "1"}, "a": {"$numberLong": "9007199254740993"}}"#),
@@ -144,11 +136,9 @@ mod tests {
     #[test]
     fn a_line_that_is_no_document_is_an_error_of_its_own() {
         let program = program(r#"[{"$match": {}}]"#);
-        for (line, said) in [
-            ("{", "not JSON"),
-            ("[1]", "not a document"),
-            (r#"{"a": {"$numberInt": "x"}}"#, "not Extended JSON"),
-        ] {
+        for (line, said) in
+            [("{", "not JSON"), ("[1]", "not a document"), (r#"{"a": {"$numberInt": "x"}}"#, "not Extended JSON")]
+        {
             let answer = answer(&program, line.as_bytes(), 0);
             assert!(answer["error"].as_str().is_some_and(|error| error.contains(said)), "{answer}");
         }

@@ -70,18 +70,12 @@ impl TestArgs {
 
 /// A line for each alert of a file.
 fn packet(filter: &FilterFile, decoder: &Decoder, path: &Path) -> Vec<Value> {
-    let unread =
-        |error: String| json!({"candid": null, "error": format!("{}: {error}", path.display())});
+    let unread = |error: String| json!({"candid": null, "error": format!("{}: {error}", path.display())});
     match fs::read(path) {
         Ok(bytes) => {
             let alerts = decoder.decode(&bytes).into_iter();
             alerts
-                .map(|alert| {
-                    alert.map_or_else(
-                        |wrong| unread(wrong.error.to_string()),
-                        |alert| answer(filter, &alert),
-                    )
-                })
+                .map(|alert| alert.map_or_else(|wrong| unread(wrong.error.to_string()), |alert| answer(filter, &alert)))
                 .collect()
         }
         Err(error) => vec![unread(error.to_string())],
@@ -95,22 +89,15 @@ fn answer(filter: &FilterFile, alert: &Alert) -> Value {
         return failed(reason);
     }
     let bytes = view(alert, programs(filter, alert.survey));
-    let document =
-        RawDocument::from_bytes(&bytes).expect("the view's own writer ends what it begins");
-    let (passed, annotations) =
-        match filter.program.evaluate(document, Jd(alert.head.jd).unix_millis()) {
-            Outcome::Failed(error) => return failed(error.to_string()),
-            Outcome::Rejected => (false, Document::new()),
-            Outcome::Passed(document) => {
-                let annotations = document.get_document("annotations").ok();
-                (
-                    true,
-                    annotations
-                        .and_then(|annotations| Document::try_from(annotations).ok())
-                        .unwrap_or_default(),
-                )
-            }
-        };
+    let document = RawDocument::from_bytes(&bytes).expect("the view's own writer ends what it begins");
+    let (passed, annotations) = match filter.program.evaluate(document, Jd(alert.head.jd).unix_millis()) {
+        Outcome::Failed(error) => return failed(error.to_string()),
+        Outcome::Rejected => (false, Document::new()),
+        Outcome::Passed(document) => {
+            let annotations = document.get_document("annotations").ok();
+            (true, annotations.and_then(|annotations| Document::try_from(annotations).ok()).unwrap_or_default())
+        }
+    };
     json!({"candid": alert.candid, "objectId": alert.object_id, "passed": passed, "annotations": output::relaxed(annotations)})
 }
 

@@ -25,8 +25,7 @@ pub fn boomctl(arguments: &[&str]) -> Output {
 
 pub fn boomctl_with(arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_boomctl"));
-    let command =
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let command = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     // A command that refuses its arguments does not read.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
@@ -39,9 +38,7 @@ pub fn error(output: &Output) -> String {
 
 pub fn json_lines(output: &Output) -> Vec<serde_json::Value> {
     let text = std::str::from_utf8(&output.stdout).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
 pub fn decoder() -> Decoder {
@@ -60,14 +57,7 @@ pub struct ZtfPacket {
 
 impl Default for ZtfPacket {
     fn default() -> Self {
-        Self {
-            candid: CANDID,
-            jd: 2_460_000.5,
-            earlier: 2_459_990.5,
-            magnitude: 18.5,
-            program: 1,
-            template: stamp(),
-        }
+        Self { candid: CANDID, jd: 2_460_000.5, earlier: 2_459_990.5, magnitude: 18.5, program: 1, template: stamp() }
     }
 }
 
@@ -128,11 +118,7 @@ impl ZtfPacket {
     /// An earlier measurement in g.
     fn point(&self, jd: f64, seen: bool) -> Value {
         let maybe = |value: Value| {
-            if seen {
-                Value::Union(0, Box::new(value))
-            } else {
-                Value::Union(1, Box::new(Value::Null))
-            }
+            if seen { Value::Union(0, Box::new(value)) } else { Value::Union(1, Box::new(Value::Null)) }
         };
         record([
             ("jd", Value::Double(jd)),
@@ -154,10 +140,7 @@ fn record<const N: usize>(fields: [(&str, Value); N]) -> Value {
 }
 
 fn cutout(stamp: &[u8]) -> Value {
-    record([
-        ("fileName", Value::String("stamp.fits.gz".into())),
-        ("stampData", Value::Bytes(stamp.to_vec())),
-    ])
+    record([("fileName", Value::String("stamp.fits.gz".into())), ("stampData", Value::Bytes(stamp.to_vec()))])
 }
 
 /// A gzipped FITS image: a flat sky with one bright pixel, the first of the second row, and a NaN.
@@ -170,8 +153,7 @@ fn stamp() -> Vec<u8> {
         format!("NAXIS2  = {STAMP:20}"),
         "END".to_owned(),
     ];
-    let mut file: Vec<u8> =
-        cards.iter().flat_map(|card| format!("{card:80}").into_bytes()).collect();
+    let mut file: Vec<u8> = cards.iter().flat_map(|card| format!("{card:80}").into_bytes()).collect();
     file.resize(2880, b' ');
     let pixel = |at: usize| match at {
         STAMP => 500f32,

@@ -87,9 +87,5 @@ fn deviation<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, lost: u64) -> Out<'a> {
         }
         Ok(())
     })?;
-    Ok(if count <= lost {
-        Value::Null
-    } else {
-        Value::Double((squares / (count - lost) as f64).sqrt())
-    })
+    Ok(if count <= lost { Value::Null } else { Value::Double((squares / (count - lost) as f64).sqrt()) })
 }

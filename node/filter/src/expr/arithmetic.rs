@@ -15,11 +15,9 @@ pub(super) static OPERATORS: &[Operator] = &[
     }),
     shaped("$add", Form::Commutative, add),
     row("$ceil", 1, 1, |cx, call| whole(cx, call, f64::ceil)),
-    row("$divide", 2, 2, divide).on_doubles(|cx, call| {
-        match call.args[0].quick_pair(&call.args[1], cx) {
-            Some((a, b)) if b != 0.0 => Quick::Double(a / b),
-            _ => Quick::Other,
-        }
+    row("$divide", 2, 2, divide).on_doubles(|cx, call| match call.args[0].quick_pair(&call.args[1], cx) {
+        Some((a, b)) if b != 0.0 => Quick::Double(a / b),
+        _ => Quick::Other,
     }),
     row("$exp", 1, 1, |cx, call| real(cx, call, |x| Ok(x.exp()))),
     row("$floor", 1, 1, |cx, call| whole(cx, call, f64::floor)),
@@ -31,11 +29,9 @@ pub(super) static OPERATORS: &[Operator] = &[
     row("$pow", 2, 2, pow),
     row("$round", 1, 2, |cx, call| round(cx, call, Rounding::HalfEven)),
     row("$sqrt", 1, 1, |cx, call| real(cx, call, root)),
-    row("$subtract", 2, 2, subtract).on_doubles(|cx, call| {
-        match call.args[0].quick_pair(&call.args[1], cx) {
-            Some((a, b)) => Quick::Double(a - b),
-            None => Quick::Other,
-        }
+    row("$subtract", 2, 2, subtract).on_doubles(|cx, call| match call.args[0].quick_pair(&call.args[1], cx) {
+        Some((a, b)) => Quick::Double(a - b),
+        None => Quick::Other,
     }),
     row("$trunc", 1, 2, |cx, call| round(cx, call, Rounding::TowardZero)),
     row("$sin", 1, 1, |cx, call| real(cx, call, |x| finite(x, x.sin()))),
@@ -45,12 +41,8 @@ pub(super) static OPERATORS: &[Operator] = &[
     row("$acos", 1, 1, |cx, call| real(cx, call, |x| within(x, x.acos()))),
     row("$atan", 1, 1, |cx, call| real(cx, call, |x| Ok(x.atan()))),
     row("$atan2", 2, 2, atan2),
-    row("$degreesToRadians", 1, 1, |cx, call| {
-        real(cx, call, |x| Ok(x * (std::f64::consts::PI / 180.0)))
-    }),
-    row("$radiansToDegrees", 1, 1, |cx, call| {
-        real(cx, call, |x| Ok(x * (180.0 / std::f64::consts::PI)))
-    }),
+    row("$degreesToRadians", 1, 1, |cx, call| real(cx, call, |x| Ok(x * (std::f64::consts::PI / 180.0)))),
+    row("$radiansToDegrees", 1, 1, |cx, call| real(cx, call, |x| Ok(x * (180.0 / std::f64::consts::PI)))),
 ];
 
 fn positive(x: f64, y: f64) -> Result<f64, &'static str> {
@@ -74,11 +66,7 @@ fn not_numeric<'a>(cx: &Cx<'_, '_>, call: &Call, value: Value<'_>) -> Out<'a> {
 }
 
 /// Any operator of one number that gives a double.
-fn real<'a>(
-    cx: &mut Cx<'a, '_>,
-    call: &'a Call,
-    f: impl Fn(f64) -> Result<f64, &'static str>,
-) -> Out<'a> {
+fn real<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, f: impl Fn(f64) -> Result<f64, &'static str>) -> Out<'a> {
     let value = call.arg(cx, 0)?;
     match double(value) {
         Some(x) => match f(x) {
@@ -126,10 +114,7 @@ fn add<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
             value if sum.add(value) => {}
             value if value.is_nullish() => return Ok(Value::Null),
             value => {
-                return call.refuse(
-                    cx,
-                    format_args!("works on numbers and dates, not on {}", value.shown()),
-                );
+                return call.refuse(cx, format_args!("works on numbers and dates, not on {}", value.shown()));
             }
         }
     }
@@ -153,13 +138,10 @@ fn subtract<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
             let (x, y) = (integral(a).unwrap_or_default(), integral(b).unwrap_or_default());
             Ok(x.checked_sub(y).map_or(Double(x as f64 - y as f64), Int64))
         }
-        (Date(a), Date(b)) => {
-            a.checked_sub(b).map_or_else(|| call.refuse(cx, out_of_range), |ms| Ok(Int64(ms)))
-        }
+        (Date(a), Date(b)) => a.checked_sub(b).map_or_else(|| call.refuse(cx, out_of_range), |ms| Ok(Int64(ms))),
         (Date(a), b) if double(b).is_some() => {
             let ms = integral(b).or_else(|| number::whole(number::approximate(b).trunc()));
-            ms.and_then(|ms| a.checked_sub(ms))
-                .map_or_else(|| call.refuse(cx, out_of_range), |ms| Ok(Date(ms)))
+            ms.and_then(|ms| a.checked_sub(ms)).map_or_else(|| call.refuse(cx, out_of_range), |ms| Ok(Date(ms)))
         }
         (a, b) if a.is_nullish() || b.is_nullish() => Ok(Value::Null),
         (a, b) => match (double(a), double(b)) {
@@ -235,8 +217,7 @@ fn modulo<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
         };
         let rest = n.checked_rem(m).unwrap_or_default();
         let as_int = matches!(a, Value::Int32(_))
-            && (matches!(b, Value::Int32(_))
-                || (matches!(b, Value::Double(_)) && int(b).is_some()));
+            && (matches!(b, Value::Int32(_)) || (matches!(b, Value::Double(_)) && int(b).is_some()));
         Ok(if as_int { narrow(rest) } else { Value::Int64(rest) })
     })
 }
@@ -270,23 +251,17 @@ fn log<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     pair(cx, call, |cx, a, b| {
         let (x, base) = (number::approximate(a), number::approximate(b));
         if x <= 0.0 {
-            return call
-                .refuse(cx, format_args!("needs a positive number, and this is {}", a.shown()));
+            return call.refuse(cx, format_args!("needs a positive number, and this is {}", a.shown()));
         }
         if base <= 0.0 || base == 1.0 {
-            return call.refuse(
-                cx,
-                format_args!("needs a positive base other than 1, and this is {}", b.shown()),
-            );
+            return call.refuse(cx, format_args!("needs a positive base other than 1, and this is {}", b.shown()));
         }
         Ok(Value::Double(x.ln() / base.ln()))
     })
 }
 
 fn atan2<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
-    pair(cx, call, |_, a, b| {
-        Ok(Value::Double(number::approximate(a).atan2(number::approximate(b))))
-    })
+    pair(cx, call, |_, a, b| Ok(Value::Double(number::approximate(a).atan2(number::approximate(b)))))
 }
 
 fn round<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, rounding: Rounding) -> Out<'a> {
@@ -306,13 +281,8 @@ fn round<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, rounding: Rounding) -> Out<'a>
         match integral(given) {
             Some(n) if (-20..=100).contains(&n) => place = n,
             _ => {
-                return call.refuse(
-                    cx,
-                    format_args!(
-                        "needs a whole place from -20 to 100, and this is {}",
-                        given.shown()
-                    ),
-                );
+                return call
+                    .refuse(cx, format_args!("needs a whole place from -20 to 100, and this is {}", given.shown()));
             }
         }
     }
@@ -325,8 +295,6 @@ fn round<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, rounding: Rounding) -> Out<'a>
     match integral(value).and_then(|n| number::round_whole(n, place, rounding)) {
         Some(n) if matches!(value, Value::Int64(_)) => Ok(Value::Int64(n)),
         Some(n) => Ok(narrow(n)),
-        None => {
-            call.refuse(cx, format_args!("gives no long for {} at place {place}", value.shown()))
-        }
+        None => call.refuse(cx, format_args!("gives no long for {} at place {place}", value.shown())),
     }
 }

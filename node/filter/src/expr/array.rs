@@ -65,10 +65,7 @@ fn filter<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
         _ if limit.is_nullish() => usize::MAX,
         Some(n) if n > 0 => n as usize,
         _ => {
-            return call.refuse(
-                cx,
-                format_args!("needs a whole limit above 0, and this is {}", limit.shown()),
-            );
+            return call.refuse(cx, format_args!("needs a whole limit above 0, and this is {}", limit.shown()));
         }
     };
     let (mut items, mut all) = (cx.items(input), Vec::new());
@@ -160,9 +157,7 @@ fn element_at<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     }
     match int(index) {
         Some(index) => nth(cx, array, i64::from(index)),
-        None => {
-            call.refuse(cx, format_args!("needs a 32-bit index, and this is {}", index.shown()))
-        }
+        None => call.refuse(cx, format_args!("needs a 32-bit index, and this is {}", index.shown())),
     }
 }
 
@@ -175,8 +170,7 @@ fn slice<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
         return call.no_array(cx, array);
     }
     let Some(second_int) = int(second).map(i64::from) else {
-        return call
-            .refuse(cx, format_args!("needs 32-bit numbers, and this is {}", second.shown()));
+        return call.refuse(cx, format_args!("needs 32-bit numbers, and this is {}", second.shown()));
     };
     let length = count(cx, array)? as i64;
     let from_end = |at: i64| if at < 0 { (length + at).max(0) } else { at.min(length) };
@@ -186,10 +180,7 @@ fn slice<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
             _ if third.is_nullish() => return Ok(Value::Null),
             Some(n) if n > 0 => (from_end(second_int), (from_end(second_int) + n).min(length)),
             _ => {
-                return call.refuse(
-                    cx,
-                    format_args!("needs a positive 32-bit count, and this is {}", third.shown()),
-                );
+                return call.refuse(cx, format_args!("needs a positive 32-bit count, and this is {}", third.shown()));
             }
         }
     } else if second_int < 0 {
@@ -253,10 +244,7 @@ fn range<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
         match int(value) {
             Some(n) => *bound = i64::from(n),
             None if double(value).is_some() => {
-                return call.refuse(
-                    cx,
-                    format_args!("needs 32-bit whole numbers, and this is {}", value.shown()),
-                );
+                return call.refuse(cx, format_args!("needs 32-bit whole numbers, and this is {}", value.shown()));
             }
             None => {
                 return call.refuse(cx, format_args!("works on numbers, not on {}", value.shown()));
@@ -305,11 +293,7 @@ fn directed(order: Ordering, down: bool) -> Ordering {
 }
 
 /// Sorts documents by some of their fields; arrays on the way are not walked into, as in MongoDB.
-fn sort_by_paths<'a>(
-    cx: &mut Cx<'a, '_>,
-    all: &[Value<'a>],
-    paths: &'a [(Box<[Name]>, bool)],
-) -> Out<'a> {
+fn sort_by_paths<'a>(cx: &mut Cx<'a, '_>, all: &[Value<'a>], paths: &'a [(Box<[Name]>, bool)]) -> Out<'a> {
     let mut keys = Vec::with_capacity(all.len() * paths.len());
     for item in all {
         for (path, _) in paths {

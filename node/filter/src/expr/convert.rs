@@ -45,17 +45,12 @@ fn to_double<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
 /// A decimal number without blanks around it; what rounds to infinity or to nought is out of range.
 fn parse_double(text: &str) -> Option<f64> {
     let x: f64 = text.parse().ok()?;
-    let digits =
-        text.bytes().take_while(|b| !matches!(b, b'e' | b'E')).any(|b| (b'1'..=b'9').contains(&b));
+    let digits = text.bytes().take_while(|b| !matches!(b, b'e' | b'E')).any(|b| (b'1'..=b'9').contains(&b));
     let out_of_range = digits && (x == 0.0 || x.is_infinite());
     (!out_of_range).then_some(x)
 }
 
-fn to_whole<'a>(
-    cx: &mut Cx<'a, '_>,
-    call: &'a Call,
-    range: std::ops::RangeInclusive<i64>,
-) -> Out<'a> {
+fn to_whole<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, range: std::ops::RangeInclusive<i64>) -> Out<'a> {
     let value = call.arg(cx, 0)?;
     let whole = match value {
         Value::Int32(n) => Some(i64::from(n)),
@@ -105,18 +100,14 @@ fn iso_date(ms: i64) -> Option<String> {
     // Howard Hinnant's civil-from-days, with years that begin in March.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (hour, minute, second) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60);
-    (0..=9999).contains(&year).then(|| {
-        format!(
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
-            rest % 1000
-        )
-    })
+    (0..=9999)
+        .contains(&year)
+        .then(|| format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", rest % 1000))
 }

@@ -41,15 +41,9 @@ fn not<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Result<bool, EvalError> {
     Ok(!call.args[0].is_true(cx)?)
 }
 
-fn ordered<'a>(
-    cx: &mut Cx<'a, '_>,
-    call: &'a Call,
-    holds: fn(Ordering) -> bool,
-) -> Result<bool, EvalError> {
+fn ordered<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, holds: fn(Ordering) -> bool) -> Result<bool, EvalError> {
     let [a, b] = &*call.args else { return Ok(false) };
-    if let (Quick::Double(a) | Quick::Int(a), Quick::Double(b) | Quick::Int(b)) =
-        (a.quick(cx), b.quick(cx))
-    {
+    if let (Quick::Double(a) | Quick::Int(a), Quick::Double(b) | Quick::Int(b)) = (a.quick(cx), b.quick(cx)) {
         return Ok(holds(crate::compare::doubles(a, b)));
     }
     let (a, b) = (a.eval(cx)?, b.eval(cx)?);

@@ -180,8 +180,7 @@ impl Node {
             }
             Node::Call(call) => (call.operator.apply)(cx, call),
             Node::Array(nodes) => {
-                let items =
-                    nodes.iter().map(|node| node.eval(cx)).collect::<Result<Vec<_>, _>>()?;
+                let items = nodes.iter().map(|node| node.eval(cx)).collect::<Result<Vec<_>, _>>()?;
                 cx.array(items)
             }
             Node::Object(fields) => {

@@ -48,19 +48,12 @@ fn merge<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     cx.object(all)
 }
 
-fn merge_one<'a>(
-    cx: &mut Cx<'a, '_>,
-    call: &'a Call,
-    all: &mut Pairs<'a>,
-    value: Value<'a>,
-) -> Result<(), EvalError> {
+fn merge_one<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, all: &mut Pairs<'a>, value: Value<'a>) -> Result<(), EvalError> {
     if value.is_nullish() {
         return Ok(());
     }
     if !value.is_document() {
-        return call
-            .refuse(cx, format_args!("works on documents, not on {}", value.shown()))
-            .map(|_| ());
+        return call.refuse(cx, format_args!("works on documents, not on {}", value.shown())).map(|_| ());
     }
     for (name, value) in cx.fields(value)? {
         set(cx, all, name, value)?;
@@ -107,23 +100,15 @@ fn from_array<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
         match key {
             Value::Text(key) if !key.contains('\0') => set(cx, &mut all, key, value)?,
             key => {
-                return call.refuse(
-                    cx,
-                    format_args!(
-                        "needs keys that are strings without noughts, and met {}",
-                        key.shown()
-                    ),
-                );
+                return call
+                    .refuse(cx, format_args!("needs keys that are strings without noughts, and met {}", key.shown()));
             }
         }
     }
     cx.object(all)
 }
 
-fn key_and_value<'a>(
-    cx: &mut Cx<'a, '_>,
-    item: Value<'a>,
-) -> Result<Option<(Value<'a>, Value<'a>)>, EvalError> {
+fn key_and_value<'a>(cx: &mut Cx<'a, '_>, item: Value<'a>) -> Result<Option<(Value<'a>, Value<'a>)>, EvalError> {
     if item.is_array() {
         return Ok(match *cx.elements(item)? {
             [key, value] => Some((key, value)),

@@ -44,14 +44,9 @@ impl Node {
     }
 
     /// Two numbers, of which at least one is a double.
-    pub(super) fn quick_pair<'a>(
-        &'a self,
-        other: &'a Node,
-        cx: &mut Cx<'a, '_>,
-    ) -> Option<(f64, f64)> {
+    pub(super) fn quick_pair<'a>(&'a self, other: &'a Node, cx: &mut Cx<'a, '_>) -> Option<(f64, f64)> {
         match (self.quick(cx), other.quick(cx)) {
-            (Quick::Double(a), Quick::Double(b) | Quick::Int(b))
-            | (Quick::Int(a), Quick::Double(b)) => Some((a, b)),
+            (Quick::Double(a), Quick::Double(b) | Quick::Int(b)) | (Quick::Int(a), Quick::Double(b)) => Some((a, b)),
             _ => None,
         }
     }
@@ -88,12 +83,10 @@ impl<'a> Cx<'a, '_> {
             if at + 1 == names.len() {
                 let bytes = self.root.get(cell.at as usize..cell.end as usize).unwrap_or_default();
                 return match cell.kind {
-                    raw::DOUBLE => bytes
-                        .try_into()
-                        .map_or(Quick::Other, |b| Quick::Double(f64::from_le_bytes(b))),
-                    raw::INT32 => bytes
-                        .try_into()
-                        .map_or(Quick::Other, |b| Quick::Int(f64::from(i32::from_le_bytes(b)))),
+                    raw::DOUBLE => bytes.try_into().map_or(Quick::Other, |b| Quick::Double(f64::from_le_bytes(b))),
+                    raw::INT32 => {
+                        bytes.try_into().map_or(Quick::Other, |b| Quick::Int(f64::from(i32::from_le_bytes(b))))
+                    }
                     _ => Quick::Other,
                 };
             }

@@ -31,12 +31,7 @@ fn quantify<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, until: bool) -> Result<bool
 }
 
 /// A quantifier over a `$map`, without its array. Every element is visited, since MongoDB would meet an error in a later one.
-fn quantify_map<'a>(
-    cx: &mut Cx<'a, '_>,
-    call: &'a Call,
-    map: &'a Call,
-    until: bool,
-) -> Result<bool, EvalError> {
+fn quantify_map<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, map: &'a Call, until: bool) -> Result<bool, EvalError> {
     let input = map.arg(cx, 0)?;
     if input.is_nullish() {
         call.no_array(cx, Value::Null)?;

@@ -30,11 +30,8 @@ impl Parser {
     }
 
     fn expressions(&mut self, items: &[Json]) -> Option<Vec<Node>> {
-        let nodes: Vec<_> = items
-            .iter()
-            .enumerate()
-            .map(|(at, item)| self.at_index(at, |p| p.expression(item)))
-            .collect();
+        let nodes: Vec<_> =
+            items.iter().enumerate().map(|(at, item)| self.at_index(at, |p| p.expression(item))).collect();
         nodes.into_iter().collect()
     }
 
@@ -49,9 +46,9 @@ impl Parser {
         for (name, value) in fields {
             let fault = match name {
                 name if name.starts_with('$') => Some("an operator stands alone in its object"),
-                name if name.contains('.') => Some(
-                    "a name in a document that is built here has no dots; nest documents instead",
-                ),
+                name if name.contains('.') => {
+                    Some("a name in a document that is built here has no dots; nest documents instead")
+                }
                 _ => None,
             };
             let node = self.at_key(name, |p| {
@@ -117,13 +114,14 @@ impl Parser {
             "REMOVE" => Some(Node::Remove),
             "NOW" => Some(Node::Now),
             "CLUSTER_TIME" | "USER_ROLES" | "SEARCH_META" => {
-                self.problem(format!("`$${variable}` is of a MongoDB server; a filter sees one alert, whose time is `$$NOW`"));
+                self.problem(format!(
+                    "`$${variable}` is of a MongoDB server; a filter sees one alert, whose time is `$$NOW`"
+                ));
                 None
             }
             _ => {
                 let scope: Vec<String> = self.scope.clone();
-                let known =
-                    scope.iter().map(String::as_str).chain(["ROOT", "CURRENT", "REMOVE", "NOW"]);
+                let known = scope.iter().map(String::as_str).chain(["ROOT", "CURRENT", "REMOVE", "NOW"]);
                 let known = known.filter(|name| !name.is_empty());
                 let hint = suggestion(variable, known);
                 self.problem(format!("unknown variable `$${variable}`{hint}"));
@@ -135,24 +133,15 @@ impl Parser {
     fn operator(&mut self, name: &str, value: &Json) -> Option<Node> {
         let Some(operator) = operator(name) else {
             let reason = match name {
-                "$rand" | "$sampleRate" => {
-                    "is refused: a filter gives the same answer each time".to_owned()
-                }
-                "$function" | "$accumulator" | "$where" => {
-                    "is refused: no JavaScript is run".to_owned()
-                }
+                "$rand" | "$sampleRate" => "is refused: a filter gives the same answer each time".to_owned(),
+                "$function" | "$accumulator" | "$where" => "is refused: no JavaScript is run".to_owned(),
                 _ => format!("is no operator{}", suggestion(name, operators().map(|o| o.name))),
             };
             self.problem(format!("`{name}` {reason}"));
             return None;
         };
-        let mut call = Call {
-            operator,
-            place: self.place(),
-            args: Box::new([]),
-            slot: self.scope.len() as u32,
-            sort: None,
-        };
+        let mut call =
+            Call { operator, place: self.place(), args: Box::new([]), slot: self.scope.len() as u32, sort: None };
         match operator.form {
             Form::Literal => return Some(Node::Constant(value.constant())),
             Form::Args(min, max) => call.args = self.arguments(operator, value, min, max)?.into(),
@@ -160,9 +149,7 @@ impl Parser {
             Form::Cond => call.args = self.cond(operator, value)?.into(),
             Form::Switch => call.args = self.switch(value)?.into(),
             Form::Let => call.args = self.bindings(value)?.into(),
-            Form::Filter | Form::Map | Form::Reduce => {
-                call.args = self.over_array(operator, value)?.into()
-            }
+            Form::Filter | Form::Map | Form::Reduce => call.args = self.over_array(operator, value)?.into(),
             Form::SortArray => {
                 let [input, by] = self.named(value, ["input", "sortBy"], 2)?;
                 call.args = Box::new([self.at_key("input", |p| p.iterating(input?))?]);
@@ -172,13 +159,7 @@ impl Parser {
         Some(self.folded(call))
     }
 
-    fn arguments(
-        &mut self,
-        operator: &Operator,
-        value: &Json,
-        min: usize,
-        max: usize,
-    ) -> Option<Vec<Node>> {
+    fn arguments(&mut self, operator: &Operator, value: &Json, min: usize, max: usize) -> Option<Vec<Node>> {
         let nodes = match value {
             Json::Array(items) => self.expressions(items)?,
             single => vec![self.expression(single)?],
@@ -191,29 +172,18 @@ impl Parser {
             (min, usize::MAX) => format!("at least {min}"),
             (min, max) => format!("{min} to {max}"),
         };
-        self.problem(format!(
-            "`{}` takes {allowed} arguments, and here are {}",
-            operator.name,
-            nodes.len()
-        ));
+        self.problem(format!("`{}` takes {allowed} arguments, and here are {}", operator.name, nodes.len()));
         None
     }
 
     /// `$add` and `$multiply`: their constants are moved to the end and folded into one, as MongoDB does.
     fn commutative(&mut self, mut call: Call, value: &Json) -> Option<Node> {
         let nodes = self.arguments(call.operator, value, 0, usize::MAX)?;
-        let (constant, mut others): (Vec<_>, Vec<_>) =
-            nodes.into_iter().partition(|n| matches!(n, Node::Constant(_)));
+        let (constant, mut others): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|n| matches!(n, Node::Constant(_)));
         if others.is_empty() || constant.len() < 2 {
             others.extend(constant);
         } else {
-            let part = Call {
-                operator: call.operator,
-                place: call.place,
-                args: constant.into(),
-                slot: 0,
-                sort: None,
-            };
+            let part = Call { operator: call.operator, place: call.place, args: constant.into(), slot: 0, sort: None };
             match self.folded(part) {
                 Node::Call(part) => others.extend(part.args),
                 folded => others.push(folded),
@@ -231,8 +201,7 @@ impl Parser {
             _ => None,
         };
         if let Some(until) = decided {
-            let decides =
-                |node: &Node| matches!(node, Node::Constant(c) if c.value().is_true() == until);
+            let decides = |node: &Node| matches!(node, Node::Constant(c) if c.value().is_true() == until);
             if call.args.iter().any(decides) {
                 return Node::Constant(Constant::Scalar(crate::value::Value::Bool(until)));
             }
@@ -245,9 +214,7 @@ impl Parser {
         match evaluate_constant(&call, self.variables) {
             Ok(Some(constant)) => return Node::Constant(constant),
             // As in MongoDB, which refuses the whole pipeline.
-            Err(EvalError::Operand(fault)) => {
-                self.problem(format!("this always fails: {}", fault.message))
-            }
+            Err(EvalError::Operand(fault)) => self.problem(format!("this always fails: {}", fault.message)),
             _ => {}
         }
         Node::Call(call)
@@ -269,11 +236,7 @@ impl Parser {
         required: usize,
     ) -> Option<[Option<&'j Json>; N]> {
         let Json::Object(fields) = value else {
-            self.problem(format!(
-                "takes an object with {}, and this is {}",
-                listed(&names),
-                value.shown()
-            ));
+            self.problem(format!("takes an object with {}, and this is {}", listed(&names), value.shown()));
             return None;
         };
         let mut sound = true;
@@ -284,8 +247,7 @@ impl Parser {
                 self.at_key(key, |p| p.problem(format!("`{key}` is no argument here{hint}")));
             }
         }
-        let given =
-            names.map(|name| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value));
+        let given = names.map(|name| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value));
         for (name, value) in names.iter().zip(&given).take(required) {
             if value.is_none() {
                 sound = false;
@@ -301,11 +263,8 @@ impl Parser {
         }
         let names = ["if", "then", "else"];
         let given = self.named(value, names, 3)?;
-        let nodes: Vec<_> = names
-            .iter()
-            .zip(given)
-            .map(|(name, json)| self.at_key(name, |p| p.expression(json?)))
-            .collect();
+        let nodes: Vec<_> =
+            names.iter().zip(given).map(|(name, json)| self.at_key(name, |p| p.expression(json?))).collect();
         nodes.into_iter().collect()
     }
 
@@ -343,7 +302,9 @@ impl Parser {
         let first = letters.next().is_some_and(|c| c.is_ascii_lowercase() || !c.is_ascii());
         let rest = letters.all(|c| c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii());
         if !(first && rest || name == "CURRENT") {
-            self.problem(format!("`{name}` is no name for a variable: it begins with a small letter, then letters, digits and _"));
+            self.problem(format!(
+                "`{name}` is no name for a variable: it begins with a small letter, then letters, digits and _"
+            ));
         }
         self.scope.push(name.to_owned());
         self.variables = self.variables.max(self.scope.len() as u32);
@@ -382,8 +343,7 @@ impl Parser {
             }
             Form::Filter => ("cond", self.named(value, ["input", "cond", "as", "limit"], 2)?),
             _ => {
-                let [input, initial, body] =
-                    self.named(value, ["input", "initialValue", "in"], 3)?;
+                let [input, initial, body] = self.named(value, ["input", "initialValue", "in"], 3)?;
                 ("in", [input, body, None, initial])
             }
         };
@@ -444,10 +404,7 @@ impl Parser {
             Json::Int(-1) | Json::Long(-1) => Some(true),
             Json::Double(x) if x.abs() == 1.0 => Some(*x < 0.0),
             other => {
-                self.problem(format!(
-                    "takes 1 (ascending) or -1 (descending), and this is {}",
-                    other.shown()
-                ));
+                self.problem(format!("takes 1 (ascending) or -1 (descending), and this is {}", other.shown()));
                 None
             }
         }

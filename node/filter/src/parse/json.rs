@@ -64,14 +64,9 @@ impl Json {
             Json::MaxKey => write!(out, "{{\"$maxKey\":1}}"),
             Json::Undefined => write!(out, "{{\"$undefined\":true}}"),
             Json::Regex(pattern, options) => {
-                let (pattern, options) = (
-                    serde_json::Value::from(pattern.as_str()),
-                    serde_json::Value::from(options.as_str()),
-                );
-                write!(
-                    out,
-                    "{{\"$regularExpression\":{{\"pattern\":{pattern},\"options\":{options}}}}}"
-                )
+                let (pattern, options) =
+                    (serde_json::Value::from(pattern.as_str()), serde_json::Value::from(options.as_str()));
+                write!(out, "{{\"$regularExpression\":{{\"pattern\":{pattern},\"options\":{options}}}}}")
             }
             Json::Array(items) => {
                 for (at, item) in items.iter().enumerate() {
@@ -83,12 +78,8 @@ impl Json {
             }
             Json::Object(fields) => {
                 for (at, (name, value)) in fields.iter().enumerate() {
-                    let _ = write!(
-                        out,
-                        "{}{}:",
-                        if at == 0 { '{' } else { ',' },
-                        serde_json::Value::from(name.as_str())
-                    );
+                    let _ =
+                        write!(out, "{}{}:", if at == 0 { '{' } else { ',' }, serde_json::Value::from(name.as_str()));
                     value.write(out);
                 }
                 out.push_str(if fields.is_empty() { "{}" } else { "}" });
@@ -112,18 +103,14 @@ impl Json {
             Json::Undefined => Value::Undefined,
             Json::Text(text) => return Constant::Text(text.as_str().into()),
             Json::Regex(pattern, options) => {
-                return Constant::Bytes(
-                    raw::REGEX,
-                    format!("{pattern}\0{options}\0").into_bytes().into(),
-                );
+                return Constant::Bytes(raw::REGEX, format!("{pattern}\0{options}\0").into_bytes().into());
             }
             Json::Array(items) => {
                 let constants: Vec<_> = items.iter().map(Json::constant).collect();
                 return array_constant(&constants);
             }
             Json::Object(fields) => {
-                let constants: Vec<_> =
-                    fields.iter().map(|(name, value)| (name.as_str(), value.constant())).collect();
+                let constants: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.constant())).collect();
                 let bytes = write::constant(constants.iter().map(|(name, c)| (*name, c.value())));
                 return Constant::Bytes(raw::DOCUMENT, bytes.into());
             }
@@ -135,8 +122,7 @@ impl Json {
 /// A constant array of constants.
 pub(crate) fn array_constant(items: &[Constant]) -> Constant {
     let names: Vec<_> = (0..items.len()).map(|at| at.to_string()).collect();
-    let bytes =
-        write::constant(names.iter().map(String::as_str).zip(items.iter().map(Constant::value)));
+    let bytes = write::constant(names.iter().map(String::as_str).zip(items.iter().map(Constant::value)));
     Constant::Bytes(raw::ARRAY, bytes.into())
 }
 
@@ -147,9 +133,7 @@ pub(crate) fn literal(fields: &[(String, Json)]) -> Option<Result<Json, String>>
         "$numberInt" => text(value).and_then(|t| t.parse().ok()).map(Json::Int),
         "$numberLong" => text(value).and_then(|t| t.parse().ok()).map(Json::Long),
         "$numberDouble" => text(value).and_then(|t| t.parse().ok()).map(Json::Double),
-        "$oid" => text(value)
-            .and_then(|t| bson::oid::ObjectId::parse_str(t).ok())
-            .map(|id| Json::ObjectId(id.bytes())),
+        "$oid" => text(value).and_then(|t| bson::oid::ObjectId::parse_str(t).ok()).map(|id| Json::ObjectId(id.bytes())),
         "$date" => date(value).map(Json::Date),
         "$minKey" => Some(Json::MinKey),
         "$maxKey" => Some(Json::MaxKey),
@@ -175,9 +159,7 @@ fn text(value: &Json) -> Option<&str> {
 
 fn date(value: &Json) -> Option<i64> {
     match value {
-        Json::Text(text) => {
-            bson::DateTime::parse_rfc3339_str(text).ok().map(|d| d.timestamp_millis())
-        }
+        Json::Text(text) => bson::DateTime::parse_rfc3339_str(text).ok().map(|d| d.timestamp_millis()),
         Json::Int(n) => Some(i64::from(*n)),
         Json::Long(n) => Some(*n),
         _ => None,

@@ -54,13 +54,9 @@ pub(crate) struct Parsed {
 pub(crate) fn parse(text: &str) -> Result<Parsed, Vec<Problem>> {
     let whole = |message: String| vec![Problem { path: String::new(), message }];
     if text.len() > MAX_JSON {
-        return Err(whole(format!(
-            "the pipeline has {} bytes, at most {MAX_JSON} are allowed",
-            text.len()
-        )));
+        return Err(whole(format!("the pipeline has {} bytes, at most {MAX_JSON} are allowed", text.len())));
     }
-    let json: Json =
-        serde_json::from_str(text).map_err(|e| whole(format!("this is not JSON: {e}")))?;
+    let json: Json = serde_json::from_str(text).map_err(|e| whole(format!("this is not JSON: {e}")))?;
     let mut parser = Parser::default();
     let json = parser.resolve(json);
     let stages = parser.stages(&json);
@@ -150,21 +146,14 @@ impl Parser {
     fn resolve(&mut self, json: Json) -> Json {
         match json {
             Json::Array(items) => {
-                let items = items
-                    .into_iter()
-                    .enumerate()
-                    .map(|(at, item)| self.at_index(at, |p| p.resolve(item)));
+                let items = items.into_iter().enumerate().map(|(at, item)| self.at_index(at, |p| p.resolve(item)));
                 Json::Array(items.collect())
             }
             Json::Object(fields) => {
                 let mut seen = std::collections::HashSet::new();
                 for (key, _) in &fields {
                     if !seen.insert(key.as_str()) {
-                        self.at_key(key, |p| {
-                            p.problem(
-                                "this key is there twice; MongoDB would take only one of them",
-                            )
-                        });
+                        self.at_key(key, |p| p.problem("this key is there twice; MongoDB would take only one of them"));
                     }
                     if key.contains('\0') {
                         self.problem("a key must not contain a nought");

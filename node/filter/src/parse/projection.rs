@@ -25,9 +25,9 @@ impl Parser {
     pub(super) fn project(&mut self, json: &Json) -> Option<Stage> {
         let entries = self.entries(json, false)?;
         let is_id = |entry: &Entry| entry.parts == ["_id"];
-        let includes = entries.iter().any(|e| {
-            matches!(e.what, What::Compute(_)) || (!is_id(e) && matches!(e.what, What::Include))
-        });
+        let includes = entries
+            .iter()
+            .any(|e| matches!(e.what, What::Compute(_)) || (!is_id(e) && matches!(e.what, What::Include)));
         let excludes = entries.iter().any(|e| !is_id(e) && matches!(e.what, What::Exclude));
         if includes && excludes {
             for entry in entries.iter().filter(|e| !is_id(e) && matches!(e.what, What::Exclude)) {
@@ -36,8 +36,7 @@ impl Parser {
             return None;
         }
         let id = entries.iter().find(|e| is_id(e)).map(|e| matches!(e.what, What::Exclude));
-        let mode =
-            if excludes || (!includes && id == Some(true)) { Mode::Exclude } else { Mode::Include };
+        let mode = if excludes || (!includes && id == Some(true)) { Mode::Exclude } else { Mode::Include };
         let mut projection = Projection::default();
         if mode == Mode::Include && !entries.iter().any(|e| e.parts[0] == "_id") {
             let name = self.path(&["_id"])[0];
@@ -71,10 +70,7 @@ impl Parser {
             Json::Array(items) if !items.is_empty() => items.as_slice(),
             Json::Text(_) => std::slice::from_ref(json),
             other => {
-                self.problem(format!(
-                    "takes a field's name or a list of them, and this is {}",
-                    other.shown()
-                ));
+                self.problem(format!("takes a field's name or a list of them, and this is {}", other.shown()));
                 return None;
             }
         };
@@ -97,8 +93,7 @@ impl Parser {
 
     fn problem_at(&mut self, path: &str, message: &str) {
         if self.problems.len() < MAX_PROBLEMS {
-            self.problems
-                .push(super::Problem { path: path.to_owned(), message: message.to_owned() });
+            self.problems.push(super::Problem { path: path.to_owned(), message: message.to_owned() });
         }
     }
 
@@ -117,13 +112,7 @@ impl Parser {
         (self.problems.len() == before).then_some(entries)
     }
 
-    fn collect(
-        &mut self,
-        fields: &[(String, Json)],
-        prefix: &[String],
-        adds: bool,
-        entries: &mut Vec<Entry>,
-    ) {
+    fn collect(&mut self, fields: &[(String, Json)], prefix: &[String], adds: bool, entries: &mut Vec<Entry>) {
         for (key, value) in fields {
             self.at_key(key, |p| {
                 if key.starts_with('$') {
@@ -160,9 +149,7 @@ impl Parser {
             // What is computed into a document needs the rest of that document.
             match what {
                 What::Include => self.access.read(&parts),
-                What::Compute(_) if parts.len() > 1 && mode == Mode::Add => {
-                    self.access.read(&parts[..1])
-                }
+                What::Compute(_) if parts.len() > 1 && mode == Mode::Add => self.access.read(&parts[..1]),
                 _ => {}
             }
             let names: Vec<_> = parts.iter().map(|part| self.name(part)).collect();
@@ -177,8 +164,8 @@ impl Parser {
 /// Puts a path into the tree; false when it collides with one that is there.
 fn insert(level: &mut Projection, names: &[crate::eval::Name], what: What) -> bool {
     let Some((name, rest)) = names.split_first() else { return false };
-    let taken = level.leaves.contains(name)
-        || level.order.iter().any(|s| matches!(s, Step::Compute(n, _) if n == name));
+    let taken =
+        level.leaves.contains(name) || level.order.iter().any(|s| matches!(s, Step::Compute(n, _) if n == name));
     let child = level.children.iter().position(|(n, _)| n == name);
     if taken || (rest.is_empty() && child.is_some()) {
         return false;

@@ -55,8 +55,7 @@ impl Parser {
             self.problem(format!("takes an object with conditions, and this is {}", json.shown()));
             return None;
         };
-        let queries: Vec<_> =
-            fields.iter().map(|(key, value)| self.at_key(key, |p| p.clause(key, value))).collect();
+        let queries: Vec<_> = fields.iter().map(|(key, value)| self.at_key(key, |p| p.clause(key, value))).collect();
         let queries: Option<Vec<_>> = queries.into_iter().collect();
         Some(self.all(queries?.into_iter().flatten().collect()))
     }
@@ -79,11 +78,8 @@ impl Parser {
                     self.problem("needs at least one query in its list");
                     return None;
                 }
-                let queries: Vec<_> = items
-                    .iter()
-                    .enumerate()
-                    .map(|(at, item)| self.at_index(at, |p| p.query(item)))
-                    .collect();
+                let queries: Vec<_> =
+                    items.iter().enumerate().map(|(at, item)| self.at_index(at, |p| p.query(item))).collect();
                 let queries: Option<Vec<_>> = queries.into_iter().collect();
                 let queries = queries?;
                 Some(Some(match key {
@@ -92,8 +88,7 @@ impl Parser {
                     _ => Query::Not(Box::new(self.any(queries))),
                 }))
             }
-            "$where" | "$text" | "$jsonSchema" | "$near" | "$nearSphere" | "$geoWithin"
-            | "$geoIntersects" => {
+            "$where" | "$text" | "$jsonSchema" | "$near" | "$nearSphere" | "$geoWithin" | "$geoIntersects" => {
                 self.problem(format!("`{key}` is refused: a filter sees one alert, without a server's indexes, scripts and schemas; use `$expr`"));
                 None
             }
@@ -122,8 +117,7 @@ impl Parser {
             Element::Test(test) => Query::Field(path.into(), test),
             Element::Not(element) => Query::Not(Box::new(self.lift(*element, path))),
             Element::All(elements) => {
-                let queries =
-                    elements.into_iter().map(|element| self.lift(element, path)).collect();
+                let queries = elements.into_iter().map(|element| self.lift(element, path)).collect();
                 self.all(queries)
             }
         }
@@ -132,9 +126,7 @@ impl Parser {
     /// What stands beside a path: a value to be equal to, or operators.
     fn condition(&mut self, json: &Json) -> Option<Element> {
         match json {
-            Json::Regex(pattern, options) => {
-                self.regex(pattern, options).map(|r| Element::Test(Test::Regex(r)))
-            }
+            Json::Regex(pattern, options) => self.regex(pattern, options).map(|r| Element::Test(Test::Regex(r))),
             Json::Object(fields) if fields.first().is_some_and(|(key, _)| key.starts_with('$')) => {
                 self.operators(fields)
             }
@@ -148,19 +140,13 @@ impl Parser {
             self.problem("`$options` needs a `$regex` beside it");
         }
         let tests = fields.iter().filter(|(key, _)| key != "$options");
-        let tests: Vec<_> = tests
-            .map(|(key, value)| self.at_key(key, |p| p.query_operator(key, value, options)))
-            .collect();
+        let tests: Vec<_> =
+            tests.map(|(key, value)| self.at_key(key, |p| p.query_operator(key, value, options))).collect();
         let mut tests = tests.into_iter().collect::<Option<Vec<_>>>()?;
         Some(if tests.len() == 1 { tests.remove(0) } else { Element::All(tests) })
     }
 
-    fn query_operator(
-        &mut self,
-        key: &str,
-        value: &Json,
-        options: Option<&Json>,
-    ) -> Option<Element> {
+    fn query_operator(&mut self, key: &str, value: &Json, options: Option<&Json>) -> Option<Element> {
         let compare = |comparison| Some(Element::Test(Test::Compare(comparison, value.constant())));
         let not = |element| Element::Not(Box::new(element));
         match key {
@@ -175,17 +161,12 @@ impl Parser {
             "$exists" if value.constant().value().is_true() => Some(Element::Test(Test::Exists)),
             "$exists" => Some(not(Element::Test(Test::Exists))),
             "$not" => match value {
-                Json::Object(fields)
-                    if fields.first().is_some_and(|(key, _)| key.starts_with('$')) =>
-                {
+                Json::Object(fields) if fields.first().is_some_and(|(key, _)| key.starts_with('$')) => {
                     self.operators(fields).map(not)
                 }
                 Json::Regex(..) => self.condition(value).map(not),
                 other => {
-                    self.problem(format!(
-                        "takes operators or a regular expression, and this is {}",
-                        other.shown()
-                    ));
+                    self.problem(format!("takes operators or a regular expression, and this is {}", other.shown()));
                     None
                 }
             },
@@ -207,10 +188,7 @@ impl Parser {
                     None => own,
                     Some(Json::Text(options)) => options,
                     Some(other) => {
-                        self.problem(format!(
-                            "`$options` takes letters, and this is {}",
-                            other.shown()
-                        ));
+                        self.problem(format!("`$options` takes letters, and this is {}", other.shown()));
                         return None;
                     }
                 };
@@ -238,12 +216,8 @@ impl Parser {
         let (mut constants, mut patterns) = (Vec::new(), Vec::new());
         for (at, item) in self.list(value)?.iter().enumerate() {
             match item {
-                Json::Regex(pattern, options) => {
-                    patterns.push(self.at_index(at, |p| p.regex(pattern, options))?)
-                }
-                Json::Object(fields)
-                    if fields.first().is_some_and(|(key, _)| key.starts_with('$')) =>
-                {
+                Json::Regex(pattern, options) => patterns.push(self.at_index(at, |p| p.regex(pattern, options))?),
+                Json::Object(fields) if fields.first().is_some_and(|(key, _)| key.starts_with('$')) => {
                     self.at_index(at, |p| p.problem("a list of values has no operators in it"));
                     return None;
                 }
@@ -258,11 +232,8 @@ impl Parser {
         if items.is_empty() {
             return Some(Element::Test(Test::In(Vec::new(), Vec::new())));
         }
-        let tests: Vec<_> = items
-            .iter()
-            .enumerate()
-            .map(|(at, item)| self.at_index(at, |p| p.condition(item)))
-            .collect();
+        let tests: Vec<_> =
+            items.iter().enumerate().map(|(at, item)| self.at_index(at, |p| p.condition(item))).collect();
         tests.into_iter().collect::<Option<Vec<_>>>().map(Element::All)
     }
 
@@ -271,9 +242,7 @@ impl Parser {
             self.problem(format!("takes an object, and this is {}", value.shown()));
             return None;
         };
-        let of_values = fields
-            .first()
-            .is_some_and(|(key, _)| key.starts_with('$') && !LOGICAL.contains(&key.as_str()));
+        let of_values = fields.first().is_some_and(|(key, _)| key.starts_with('$') && !LOGICAL.contains(&key.as_str()));
         if of_values {
             return self.operators(fields).map(|element| Test::AnyElement(Box::new(element)));
         }
@@ -295,10 +264,8 @@ impl Parser {
     }
 
     fn modulo(&mut self, value: &Json) -> Option<Test> {
-        let number = |json: &Json| {
-            crate::number::double(json.constant().value())
-                .and_then(|x| crate::number::whole(x.trunc()))
-        };
+        let number =
+            |json: &Json| crate::number::double(json.constant().value()).and_then(|x| crate::number::whole(x.trunc()));
         if let [divisor, rest] = self.list(value)?
             && let (Some(divisor), Some(rest)) = (number(divisor), number(rest))
             && divisor != 0
@@ -325,14 +292,12 @@ impl Parser {
                 }
                 item => {
                     let code = crate::number::int(item.constant().value());
-                    let known = TYPES.iter().find(|(name, number, _)| {
-                        Some(*number) == code || *item == Json::Text((*name).to_owned())
-                    });
+                    let known = TYPES
+                        .iter()
+                        .find(|(name, number, _)| Some(*number) == code || *item == Json::Text((*name).to_owned()));
                     let Some((_, _, byte)) = known else {
-                        let hint = suggestion(
-                            item.shown().trim_matches('"'),
-                            TYPES.iter().map(|t| t.0).chain(["number"]),
-                        );
+                        let hint =
+                            suggestion(item.shown().trim_matches('"'), TYPES.iter().map(|t| t.0).chain(["number"]));
                         self.problem(format!("{} is no type{hint}", item.shown()));
                         return None;
                     };
@@ -358,9 +323,7 @@ impl Parser {
                 'x' => builder.ignore_whitespace(true),
                 'u' => &mut builder,
                 other => {
-                    self.problem(format!(
-                        "`{other}` is no option of a regular expression; allowed are i, m, s, x"
-                    ));
+                    self.problem(format!("`{other}` is no option of a regular expression; allowed are i, m, s, x"));
                     return None;
                 }
             };
@@ -372,14 +335,10 @@ impl Parser {
                 None
             }
             Err(e) => {
-                let reason = e
-                    .to_string()
-                    .lines()
-                    .last()
-                    .unwrap_or_default()
-                    .trim_start_matches("error: ")
-                    .to_owned();
-                self.problem(format!("the regular expression is refused (back-references and look-around are not to be had): {reason}"));
+                let reason = e.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                self.problem(format!(
+                    "the regular expression is refused (back-references and look-around are not to be had): {reason}"
+                ));
                 None
             }
         }
@@ -411,9 +370,7 @@ impl Parser {
         queries.iter_mut().for_each(|query| self.order(query));
         let names = &self.names;
         let path = |query: &Query| match query {
-            Query::Field(path, _) => {
-                path.iter().map(|part| &*names[part.name as usize]).collect::<Vec<_>>().join(".")
-            }
+            Query::Field(path, _) => path.iter().map(|part| &*names[part.name as usize]).collect::<Vec<_>>().join("."),
             _ => String::new(),
         };
         queries.sort_by_cached_key(|query| (rank(query), path(query)));

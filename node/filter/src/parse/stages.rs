@@ -56,17 +56,11 @@ impl Parser {
 
     fn stage(&mut self, json: &Json) -> Option<(Place, Stage)> {
         let Json::Object(fields) = json else {
-            self.problem(format!(
-                "a stage is an object with one key, and this is {}",
-                json.shown()
-            ));
+            self.problem(format!("a stage is an object with one key, and this is {}", json.shown()));
             return None;
         };
         let [(name, value)] = fields.as_slice() else {
-            self.problem(format!(
-                "a stage is an object with one key, and this has {}",
-                fields.len()
-            ));
+            self.problem(format!("a stage is an object with one key, and this has {}", fields.len()));
             return None;
         };
         self.at_key(name, |p| {
@@ -83,17 +77,11 @@ impl Parser {
             "$unset" => self.unset(value),
             "$sort" => self.sort(value),
             "$limit" => self.count_of(value, 1).map(|_| Stage::Pass),
-            "$skip" => {
-                self.count_of(value, 0).map(|n| if n == 0 { Stage::Pass } else { Stage::Skip })
-            }
+            "$skip" => self.count_of(value, 0).map(|n| if n == 0 { Stage::Pass } else { Stage::Skip }),
             "$count" => {
                 self.access.end();
                 match value {
-                    Json::Text(name)
-                        if !name.is_empty()
-                            && !name.starts_with('$')
-                            && !name.contains(['.', '\0']) =>
-                    {
+                    Json::Text(name) if !name.is_empty() && !name.starts_with('$') && !name.contains(['.', '\0']) => {
                         Some(Stage::Count(name.as_str().into()))
                     }
                     other => {
@@ -107,10 +95,7 @@ impl Parser {
             }
             "$replaceRoot" => {
                 let Json::Object(fields) = value else {
-                    self.problem(format!(
-                        "takes {{\"newRoot\": …}}, and this is {}",
-                        value.shown()
-                    ));
+                    self.problem(format!("takes {{\"newRoot\": …}}, and this is {}", value.shown()));
                     return None;
                 };
                 let [(key, root)] = fields.as_slice() else {
@@ -143,16 +128,12 @@ impl Parser {
                 "is refused: a filter sees one alert and reads no collection; use the joined fields \
                  prv_candidates, prv_nondetections, fp_hists, cross_matches, aliases, LSST.* and ZTF.*"
             }
-            "$out" | "$merge" => {
-                "is refused: a filter writes nowhere; what it passes on is sent to its stream"
-            }
-            "$facet" => {
-                "is refused: a filter has one answer for an alert; compute all of it in one $project"
-            }
+            "$out" | "$merge" => "is refused: a filter writes nowhere; what it passes on is sent to its stream",
+            "$facet" => "is refused: a filter has one answer for an alert; compute all of it in one $project",
             "$geoNear" => "is refused: it searches a collection; use cross_matches",
             "$sample" => "is refused: a filter gives the same answer each time",
-            "$unwind" | "$group" | "$bucket" | "$bucketAuto" | "$sortByCount"
-            | "$setWindowFields" | "$densify" | "$fill" => {
+            "$unwind" | "$group" | "$bucket" | "$bucketAuto" | "$sortByCount" | "$setWindowFields" | "$densify"
+            | "$fill" => {
                 "is not supported: a filter passes one document on; use $map, $filter, $reduce and the accumulators on arrays"
             }
             _ => {
@@ -167,20 +148,14 @@ impl Parser {
     fn count_of(&mut self, value: &Json, least: i64) -> Option<i64> {
         let number = crate::number::integral(value.constant().value()).filter(|n| *n >= least);
         if number.is_none() {
-            self.problem(format!(
-                "takes a whole number from {least} up, and this is {}",
-                value.shown()
-            ));
+            self.problem(format!("takes a whole number from {least} up, and this is {}", value.shown()));
         }
         number
     }
 
     fn sort(&mut self, value: &Json) -> Option<Stage> {
         let Json::Object(fields) = value else {
-            self.problem(format!(
-                "takes an object with a path each, and this is {}",
-                value.shown()
-            ));
+            self.problem(format!("takes an object with a path each, and this is {}", value.shown()));
             return None;
         };
         if fields.is_empty() {

@@ -8,8 +8,7 @@ use std::ops::Range;
 use thiserror::Error;
 
 use super::sphere::{
-    Cover, DEPTH, arcsec_to_chord, cell_may_touch, chord_squared, chord_to_arcsec, cover, healpix,
-    keys_of, unit_vector,
+    Cover, DEPTH, arcsec_to_chord, cell_may_touch, chord_squared, chord_to_arcsec, cover, healpix, keys_of, unit_vector,
 };
 
 /// A cell with more rows than this is split before its rows are measured: one test of a cell costs about as much as this.
@@ -72,16 +71,8 @@ impl<'a> IndexView<'a> {
     ///
     /// # Errors
     /// [`IndexError::Lengths`].
-    pub fn new(
-        keys: &'a [u64],
-        vectors: &'a [[f64; 3]],
-        buckets: &'a [u32],
-    ) -> Result<Self, IndexError> {
-        let lengths = IndexError::Lengths {
-            keys: keys.len(),
-            vectors: vectors.len(),
-            buckets: buckets.len(),
-        };
+    pub fn new(keys: &'a [u64], vectors: &'a [[f64; 3]], buckets: &'a [u32]) -> Result<Self, IndexError> {
+        let lengths = IndexError::Lengths { keys: keys.len(), vectors: vectors.len(), buckets: buckets.len() };
         let depth = (0..=MAX_BUCKET_DEPTH).find(|&depth| buckets.len() == bucket_count(depth));
         match depth {
             Some(depth) if keys.len() == vectors.len() && u32::try_from(keys.len()).is_ok() => {
@@ -108,11 +99,7 @@ impl<'a> IndexView<'a> {
                 return Err(IndexError::Bucket { bucket });
             }
         }
-        if row == self.keys.len() {
-            Ok(())
-        } else {
-            Err(IndexError::Bucket { bucket: self.buckets.len() - 1 })
-        }
+        if row == self.keys.len() { Ok(()) } else { Err(IndexError::Bucket { bucket: self.buckets.len() - 1 }) }
     }
 
     /// How many rows the table has.
@@ -135,14 +122,11 @@ impl<'a> IndexView<'a> {
             return;
         }
         let centre = unit_vector(ra_deg, dec_deg);
-        let search =
-            Search { view: self, centre, radius_arcsec, finest: (depth + SPLIT_DEPTH).min(DEPTH) };
+        let search = Search { view: self, centre, radius_arcsec, finest: (depth + SPLIT_DEPTH).min(DEPTH) };
         for &cell in cells {
             search.cell(depth, cell, hits);
         }
-        hits.sort_unstable_by(|a, b| {
-            a.distance_arcsec.total_cmp(&b.distance_arcsec).then(a.row.cmp(&b.row))
-        });
+        hits.sort_unstable_by(|a, b| a.distance_arcsec.total_cmp(&b.distance_arcsec).then(a.row.cmp(&b.row)));
     }
 
     /// The rows whose keys lie in `keys`.
@@ -242,12 +226,10 @@ impl Index {
     /// When one of them is no position (see [`super::is_position`]), or there are more than 2^32 of them.
     pub fn build(positions: &[(f64, f64)]) -> (Self, Vec<u32>) {
         let numbered = positions.iter().zip(0u32..);
-        let mut order: Vec<(u64, u32)> =
-            numbered.map(|(&(ra, dec), at)| (healpix(ra, dec), at)).collect();
+        let mut order: Vec<(u64, u32)> = numbered.map(|(&(ra, dec), at)| (healpix(ra, dec), at)).collect();
         order.sort_unstable();
         let keys: Vec<u64> = order.iter().map(|&(key, _)| key).collect();
-        let place =
-            |&(_, at): &(u64, u32)| unit_vector(positions[at as usize].0, positions[at as usize].1);
+        let place = |&(_, at): &(u64, u32)| unit_vector(positions[at as usize].0, positions[at as usize].1);
         let vectors = order.iter().map(place).collect();
         let buckets = bucket_table(&keys);
         (Self { keys, vectors, buckets }, order.into_iter().map(|(_, at)| at).collect())
@@ -255,8 +237,7 @@ impl Index {
 
     /// The table to search.
     pub fn view(&self) -> IndexView<'_> {
-        IndexView::new(&self.keys, &self.vectors, &self.buckets)
-            .expect("an index that was built has fitting lengths")
+        IndexView::new(&self.keys, &self.vectors, &self.buckets).expect("an index that was built has fitting lengths")
     }
 }
 
@@ -268,12 +249,7 @@ mod tests {
     use super::*;
 
     /// What the search promises, by looking at every position.
-    fn brute_force(
-        positions: &[(f64, f64)],
-        order: &[u32],
-        centre: (f64, f64),
-        radius: f64,
-    ) -> Vec<Hit> {
+    fn brute_force(positions: &[(f64, f64)], order: &[u32], centre: (f64, f64), radius: f64) -> Vec<Hit> {
         let mut hits: Vec<Hit> = (0u32..)
             .zip(order)
             .map(|(row, &at)| {
@@ -282,25 +258,19 @@ mod tests {
             })
             .filter(|hit| hit.distance_arcsec <= radius)
             .collect();
-        hits.sort_by(|a, b| {
-            a.distance_arcsec.total_cmp(&b.distance_arcsec).then(a.row.cmp(&b.row))
-        });
+        hits.sort_by(|a, b| a.distance_arcsec.total_cmp(&b.distance_arcsec).then(a.row.cmp(&b.row)));
         hits
     }
 
     /// Centres where spheres go wrong: poles, right ascension 0, corners of the base cells, anywhere.
     fn centres() -> impl Strategy<Value = (f64, f64)> {
-        let near =
-            |value: f64| (-14i32..2).prop_map(move |power| value - 10f64.powi(power).min(1.0));
+        let near = |value: f64| (-14i32..2).prop_map(move |power| value - 10f64.powi(power).min(1.0));
         prop_oneof![
             (0.0..360.0, near(90.0)),
             (0.0..360.0, near(90.0).prop_map(|dec| -dec)),
             (Just(0.0), Just(90.0)),
             (prop_oneof![Just(0.0), Just(360.0), near(360.0), (0.0..0.001)], -90.0..=90.0),
-            (
-                prop_oneof![Just(45.0), Just(90.0), Just(180.0)],
-                prop_oneof![Just(41.810_314_895_778_6), Just(0.0)]
-            ),
+            (prop_oneof![Just(45.0), Just(90.0), Just(180.0)], prop_oneof![Just(41.810_314_895_778_6), Just(0.0)]),
             (0.0..360.0, -90.0..=90.0),
         ]
     }
@@ -341,19 +311,14 @@ mod tests {
 
     #[test]
     fn radii_up_to_the_whole_sky_are_exact() {
-        let grid = (0..36u32)
-            .flat_map(|ra| (-9..=9).map(move |dec| (f64::from(ra) * 10.0, f64::from(dec) * 10.0)));
+        let grid = (0..36u32).flat_map(|ra| (-9..=9).map(move |dec| (f64::from(ra) * 10.0, f64::from(dec) * 10.0)));
         let positions: Vec<(f64, f64)> = grid.collect();
         let (index, order) = Index::build(&positions);
         let mut hits = Vec::new();
         for radius_deg in [5.0, 44.0, 47.9, 60.0, 123.0, 180.0] {
             let radius = radius_deg * 3600.0;
             index.view().search(12.3, 67.8, radius, &mut hits);
-            assert_eq!(
-                hits,
-                brute_force(&positions, &order, (12.3, 67.8), radius),
-                "{radius_deg} degrees"
-            );
+            assert_eq!(hits, brute_force(&positions, &order, (12.3, 67.8), radius), "{radius_deg} degrees");
         }
         assert_eq!(hits.len(), positions.len());
     }
@@ -368,18 +333,11 @@ mod tests {
 
     #[test]
     fn a_table_that_is_none_is_refused_and_one_out_of_order_never_panics() {
-        let positions: Vec<(f64, f64)> =
-            (0..500u32).map(|i| (f64::from(i) * 0.7, f64::from(i) * 0.3 - 75.0)).collect();
+        let positions: Vec<(f64, f64)> = (0..500u32).map(|i| (f64::from(i) * 0.7, f64::from(i) * 0.3 - 75.0)).collect();
         let (index, _) = Index::build(&positions);
         let Index { mut keys, vectors, mut buckets } = index;
-        assert!(matches!(
-            IndexView::new(&keys[1..], &vectors, &buckets),
-            Err(IndexError::Lengths { .. })
-        ));
-        assert!(matches!(
-            IndexView::new(&keys, &vectors, &buckets[1..]),
-            Err(IndexError::Lengths { .. })
-        ));
+        assert!(matches!(IndexView::new(&keys[1..], &vectors, &buckets), Err(IndexError::Lengths { .. })));
+        assert!(matches!(IndexView::new(&keys, &vectors, &buckets[1..]), Err(IndexError::Lengths { .. })));
         buckets[3] = u32::MAX;
         let view = IndexView::new(&keys, &vectors, &buckets).unwrap();
         assert_eq!(view.validate(), Err(IndexError::Bucket { bucket: 3 }));

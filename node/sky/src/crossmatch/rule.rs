@@ -48,11 +48,7 @@ impl DistanceRule {
         };
         // A redshift that is NaN makes a limit that is NaN, and keeps nothing.
         (distance_arcsec < limit).then(|| {
-            if redshift > NO_DISTANCE {
-                distance_arcsec * redshift / REDSHIFT_OF_ONE_KPC_PER_ARCSEC
-            } else {
-                -1.0
-            }
+            if redshift > NO_DISTANCE { distance_arcsec * redshift / REDSHIFT_OF_ONE_KPC_PER_ARCSEC } else { -1.0 }
         })
     }
 }
@@ -72,20 +68,11 @@ pub struct Match {
 ///
 /// Without a distance rule the order is that of `hits` (nearest first); with one, rows of unknown distance in kpc come first,
 /// then by kpc, then by arcseconds, then by row. `redshift` gives a row's redshift and is asked only with a distance rule.
-pub fn select(
-    rule: &MatchRule,
-    hits: &[Hit],
-    mut redshift: impl FnMut(u32) -> Option<f64>,
-    matches: &mut Vec<Match>,
-) {
+pub fn select(rule: &MatchRule, hits: &[Hit], mut redshift: impl FnMut(u32) -> Option<f64>, matches: &mut Vec<Match>) {
     matches.clear();
     let keep = rule.max_results.unwrap_or(usize::MAX);
     let Some(distance) = &rule.distance else {
-        let plain = |hit: &Hit| Match {
-            row: hit.row,
-            distance_arcsec: hit.distance_arcsec,
-            distance_kpc: None,
-        };
+        let plain = |hit: &Hit| Match { row: hit.row, distance_arcsec: hit.distance_arcsec, distance_kpc: None };
         matches.extend(hits.iter().take(keep).map(plain));
         return;
     };
@@ -95,8 +82,7 @@ pub fn select(
     }));
     let kpc = |m: &Match| m.distance_kpc.unwrap_or(-1.0);
     matches.sort_unstable_by(|a, b| {
-        let by_distance =
-            kpc(a).total_cmp(&kpc(b)).then(a.distance_arcsec.total_cmp(&b.distance_arcsec));
+        let by_distance = kpc(a).total_cmp(&kpc(b)).then(a.distance_arcsec.total_cmp(&b.distance_arcsec));
         by_distance.then(a.row.cmp(&b.row))
     });
     matches.truncate(keep);
@@ -139,13 +125,7 @@ mod tests {
     }
 
     fn rule(max_results: Option<usize>, distance: Option<DistanceRule>) -> MatchRule {
-        MatchRule {
-            catalog: "NED".into(),
-            radius_arcsec: 300.0,
-            projection: vec![],
-            max_results,
-            distance,
-        }
+        MatchRule { catalog: "NED".into(), radius_arcsec: 300.0, projection: vec![], max_results, distance }
     }
 
     /// Row, arcsec, redshift.

@@ -181,13 +181,9 @@ mod tests {
         ];
         for (ra1, dec1) in places {
             for (ra2, dec2) in places {
-                let (ours, theirs) =
-                    (separation_arcsec(ra1, dec1, ra2, dec2), vincenty(ra1, dec1, ra2, dec2));
+                let (ours, theirs) = (separation_arcsec(ra1, dec1, ra2, dec2), vincenty(ra1, dec1, ra2, dec2));
                 let tolerance = if theirs < 324_000.0 { 1e-8 } else { 1e-3 };
-                assert!(
-                    (ours - theirs).abs() < tolerance,
-                    "{ra1} {dec1} {ra2} {dec2}: {ours} {theirs}"
-                );
+                assert!((ours - theirs).abs() < tolerance, "{ra1} {dec1} {ra2} {dec2}: {ours} {theirs}");
             }
         }
         assert!((separation_arcsec(0.0, 0.0, 180.0, 0.0) - 648_000.0).abs() < 1e-6);
@@ -200,15 +196,9 @@ mod tests {
             for cell in (0..cells).step_by((cells / 4001).max(1) as usize) {
                 let (lon, lat) = nested::center(depth, cell);
                 for (vertex_lon, vertex_lat) in nested::vertices(depth, cell) {
-                    let chord = chord_squared(
-                        &from_radians(lon, lat),
-                        &from_radians(vertex_lon, vertex_lat),
-                    );
+                    let chord = chord_squared(&from_radians(lon, lat), &from_radians(vertex_lon, vertex_lat));
                     let reach = chord_to_arcsec(chord) / ARCSEC_PER_RADIAN;
-                    assert!(
-                        reach <= CELL_REACH / f64::from(1 << depth),
-                        "order {depth}, cell {cell}: {reach}"
-                    );
+                    assert!(reach <= CELL_REACH / f64::from(1 << depth), "order {depth}, cell {cell}: {reach}");
                 }
             }
         }
@@ -216,9 +206,7 @@ mod tests {
 
     #[test]
     fn a_cover_is_a_few_ranges_in_order_that_hold_their_centre() {
-        for (ra, dec) in
-            [(0.0, 0.0), (360.0, 0.0), (-0.5, 12.0), (45.0, 90.0), (45.0, -90.0), (45.0, 41.81)]
-        {
+        for (ra, dec) in [(0.0, 0.0), (360.0, 0.0), (-0.5, 12.0), (45.0, 90.0), (45.0, -90.0), (45.0, 41.81)] {
             for radius in [0.0, 0.1, 2.0, 300.0, 3600.0, 400_000.0] {
                 let ranges: Vec<_> = cover(ra, dec, radius).collect();
                 assert!(!ranges.is_empty() && ranges.len() <= 9);
@@ -231,9 +219,7 @@ mod tests {
 
     #[test]
     fn a_position_or_a_radius_that_is_none_covers_nothing() {
-        for (ra, dec, radius) in
-            [(f64::NAN, 0.0, 1.0), (0.0, 90.1, 1.0), (0.0, 0.0, -1.0), (0.0, 0.0, f64::NAN)]
-        {
+        for (ra, dec, radius) in [(f64::NAN, 0.0, 1.0), (0.0, 90.1, 1.0), (0.0, 0.0, -1.0), (0.0, 0.0, f64::NAN)] {
             assert_eq!(cover(ra, dec, radius).count(), 0);
         }
     }

@@ -41,20 +41,13 @@ pub(super) fn read(file: &[u8], bound: usize, stamp: &mut Stamp) -> Result<(), C
         Some(bits @ (8 | 16 | 32 | -32 | -64)) => bits.unsigned_abs() as usize / 8,
         other => return Err(wrong("BITPIX", other)),
     };
-    let pixels = width
-        .checked_mul(height)
-        .filter(|pixels| pixels.checked_mul(4).is_some_and(|size| size <= bound));
+    let pixels = width.checked_mul(height).filter(|pixels| pixels.checked_mul(4).is_some_and(|size| size <= bound));
     let Some(pixels) = pixels else {
-        return Err(CutoutError::TooLarge {
-            width,
-            height,
-            limit: "the bytes allowed for a stamp",
-        });
+        return Err(CutoutError::TooLarge { width, height, limit: "the bytes allowed for a stamp" });
     };
     let found = &file[header.data.min(file.len())..];
-    let data = found
-        .get(..pixels * bytes)
-        .ok_or(CutoutError::Truncated { expected: pixels * bytes, found: found.len() })?;
+    let data =
+        found.get(..pixels * bytes).ok_or(CutoutError::Truncated { expected: pixels * bytes, found: found.len() })?;
     (stamp.width, stamp.height) = (width, height);
     stamp.pixels.clear();
     fill(data, &header, &mut stamp.pixels);
@@ -77,19 +70,13 @@ fn fill(data: &[u8], header: &Header, pixels: &mut Vec<f32>) {
             pixels.extend(values.map(|&bytes| physical(f32::from_be_bytes(bytes).into())));
         }
         Some(-64) => {
-            pixels.extend(
-                data.as_chunks().0.iter().map(|&bytes| physical(f64::from_be_bytes(bytes))),
-            );
+            pixels.extend(data.as_chunks().0.iter().map(|&bytes| physical(f64::from_be_bytes(bytes))));
         }
         Some(32) => {
-            pixels.extend(
-                data.as_chunks().0.iter().map(|&bytes| integer(i32::from_be_bytes(bytes).into())),
-            );
+            pixels.extend(data.as_chunks().0.iter().map(|&bytes| integer(i32::from_be_bytes(bytes).into())));
         }
         Some(16) => {
-            pixels.extend(
-                data.as_chunks().0.iter().map(|&bytes| integer(i16::from_be_bytes(bytes).into())),
-            );
+            pixels.extend(data.as_chunks().0.iter().map(|&bytes| integer(i16::from_be_bytes(bytes).into())));
         }
         _ => pixels.extend(data.iter().map(|&byte| integer(byte.into()))),
     }
@@ -123,17 +110,13 @@ fn header(file: &[u8]) -> Result<Header, CutoutError> {
             }
             _ => continue,
         };
-        *place =
-            Some(text(value).and_then(|text| text.parse().ok()).ok_or_else(|| bad_card(card))?);
+        *place = Some(text(value).and_then(|text| text.parse().ok()).ok_or_else(|| bad_card(card))?);
     }
     Err(not_fits("its header has no END"))
 }
 
 fn bad_card(card: &[u8]) -> CutoutError {
-    CutoutError::Header(format!(
-        "the card `{}` does not hold a number",
-        String::from_utf8_lossy(card).trim_end()
-    ))
+    CutoutError::Header(format!("the card `{}` does not hold a number", String::from_utf8_lossy(card).trim_end()))
 }
 
 /// The value of a card, without its comment.
@@ -145,8 +128,5 @@ fn text(value: &[u8]) -> Option<&str> {
 /// A real number; FITS also writes the exponent as D.
 fn real(value: &[u8]) -> Option<f64> {
     let text = text(value)?;
-    text.parse()
-        .or_else(|_| text.replace(['D', 'd'], "E").parse())
-        .ok()
-        .filter(|value: &f64| value.is_finite())
+    text.parse().or_else(|_| text.replace(['D', 'd'], "E").parse()).ok().filter(|value: &f64| value.is_finite())
 }

@@ -27,10 +27,7 @@ fn fits(cards: &[&str], data: &[u8]) -> Vec<u8> {
 fn image(width: usize, height: usize, pixels: &[f32]) -> Vec<u8> {
     let data: Vec<u8> = pixels.iter().flat_map(|pixel| pixel.to_be_bytes()).collect();
     let (width, height) = (format!("NAXIS1  = {width:20}"), format!("NAXIS2  = {height:20}"));
-    fits(
-        &["BITPIX  =                  -32", "NAXIS   =                    2", &width, &height],
-        &data,
-    )
+    fits(&["BITPIX  =                  -32", "NAXIS   =                    2", &width, &height], &data)
 }
 
 fn square(side: usize, value: f32) -> Vec<u8> {
@@ -60,14 +57,7 @@ fn a_stamp_is_read_gzipped_and_plain() {
 #[test]
 fn every_pixel_type_is_scaled_as_the_header_says() {
     let scaled = |bitpix: &str, data: &[u8]| {
-        let cards = [
-            bitpix,
-            "NAXIS   = 2",
-            "NAXIS1  = 2 / pixels",
-            "NAXIS2  = 1",
-            "BSCALE  = 2.0D0",
-            "BZERO   = 1",
-        ];
+        let cards = [bitpix, "NAXIS   = 2", "NAXIS1  = 2 / pixels", "NAXIS2  = 1", "BSCALE  = 2.0D0", "BZERO   = 1"];
         Scratch::default().read(&fits(&cards, data)).unwrap().pixels.clone()
     };
     assert_eq!(scaled("BITPIX  = 8", &[0, 255]), [1.0, 511.0]);
@@ -116,10 +106,7 @@ fn a_stamp_whose_norm_overflows_single_precision_is_refused() {
         let mut pixels = vec![1.0; 63 * 63];
         pixels[100] = value;
         let error = refused(&image(63, 63, &pixels));
-        assert!(
-            matches!(error, CutoutError::NotFinite { largest } if largest.value() == value.abs()),
-            "{error}"
-        );
+        assert!(matches!(error, CutoutError::NotFinite { largest } if largest.value() == value.abs()), "{error}");
     }
 }
 
@@ -168,14 +155,8 @@ fn a_decompression_bomb_is_refused_within_the_bound() {
     lying[trailer..].copy_from_slice(&20_160u32.to_le_bytes());
     let mut scratch = Scratch::default();
     assert_eq!(scratch.read(&lying), Err(CutoutError::Bomb(DEFAULT_BOUND)));
-    assert!(
-        scratch.inflated.capacity() <= DEFAULT_BOUND,
-        "the buffer never grows beyond the bound"
-    );
-    assert_eq!(
-        Scratch::with_bound(8192).read(&gzip(&square(63, 1.0))),
-        Err(CutoutError::Bomb(8192))
-    );
+    assert!(scratch.inflated.capacity() <= DEFAULT_BOUND, "the buffer never grows beyond the bound");
+    assert_eq!(Scratch::with_bound(8192).read(&gzip(&square(63, 1.0))), Err(CutoutError::Bomb(8192)));
 }
 
 #[test]
@@ -193,8 +174,7 @@ fn a_model_can_take_other_cutouts_in_another_order() {
 #[test]
 fn the_reason_names_the_stamp() {
     let good = square(63, 1.0);
-    let error =
-        triplet([&good, &good, b""], &mut vec![0.0; TRIPLET], &mut Scratch::default()).unwrap_err();
+    let error = triplet([&good, &good, b""], &mut vec![0.0; TRIPLET], &mut Scratch::default()).unwrap_err();
     assert_eq!(error.to_string(), "no triplet, because of the difference stamp: there is no stamp");
 }
 

@@ -46,7 +46,8 @@ pub fn merge(stored: &Series, received: &Series) -> Option<Series> {
                 }
                 Ordering::Equal => {
                     let (old, new) = (olds.next(), news.next());
-                    let replaces = matches!((&old, &new), (Some(old), Some(new)) if precedence(new, old) == Ordering::Greater);
+                    let replaces =
+                        matches!((&old, &new), (Some(old), Some(new)) if precedence(new, old) == Ordering::Greater);
                     changed |= replaces;
                     if replaces { new } else { old }
                 }

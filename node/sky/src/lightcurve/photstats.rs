@@ -76,20 +76,13 @@ impl Photstats {
         self.points.sort_unstable_by(order);
         self.points.dedup_by(|next, kept| next.band == kept.band && next.jd == kept.jd);
         self.bands.clear();
-        self.bands.extend(
-            self.points
-                .chunk_by(|a, b| a.band == b.band)
-                .map(|points| (points[0].band, stats(points))),
-        );
+        self.bands.extend(self.points.chunk_by(|a, b| a.band == b.band).map(|points| (points[0].band, stats(points))));
         &self.bands
     }
 }
 
 fn usable(point: &PhotPoint) -> bool {
-    point.jd.is_finite()
-        && point.mag.is_finite()
-        && point.mag_err.is_finite()
-        && point.mag_err > 0.0
+    point.jd.is_finite() && point.mag.is_finite() && point.mag_err.is_finite() && point.mag_err > 0.0
 }
 
 /// Band, then time, then the brightest and the best measured first, so that the order of arrival is of no effect.
@@ -113,9 +106,7 @@ fn stats(points: &[PhotPoint]) -> BandStats {
 
 /// The first point whose magnitude is the least or the greatest.
 fn extreme(points: &[PhotPoint], wanted: Ordering) -> usize {
-    (1..points.len()).fold(0, |best, i| {
-        if points[i].mag.total_cmp(&points[best].mag) == wanted { i } else { best }
-    })
+    (1..points.len()).fold(0, |best, i| if points[i].mag.total_cmp(&points[best].mag) == wanted { i } else { best })
 }
 
 fn span(points: &[PhotPoint]) -> f64 {
@@ -126,8 +117,7 @@ fn span(points: &[PhotPoint]) -> f64 {
 /// Analysis*, ch. 6), with both centred on their weighted means so that nothing cancels at a Julian date's size.
 fn slope(points: &[PhotPoint]) -> Option<Slope> {
     let dt = span(points);
-    let (brightest, faintest) =
-        (points[extreme(points, Ordering::Less)], points[extreme(points, Ordering::Greater)]);
+    let (brightest, faintest) = (points[extreme(points, Ordering::Less)], points[extreme(points, Ordering::Greater)]);
     let varies = brightest.mag + brightest.mag_err < faintest.mag - faintest.mag_err;
     if points.len() < 2 || dt <= SHORTEST || !varies {
         return None;
@@ -149,14 +139,12 @@ fn slope(points: &[PhotPoint]) -> Option<Slope> {
         tm += weight(point) * t * (point.mag - mag);
     }
     let rate = tm / tt;
-    let residual =
-        |point: &PhotPoint| (point.mag - mag - rate * (point.jd - start - time)) / point.mag_err;
+    let residual = |point: &PhotPoint| (point.mag - mag - rate * (point.jd - start - time)) / point.mag_err;
     let chi2: f64 = points.iter().map(|point| residual(point).powi(2)).sum();
     let red_chi2 = (points.len() > 2).then(|| chi2 / (points.len() - 2) as f64);
     let slope = Slope { rate, rate_error: tt.sqrt().recip(), red_chi2, nb_data: points.len(), dt };
     // Errors of 1e-160 mag and the like overflow: no slope rather than one that is not a number.
-    let finite =
-        rate.is_finite() && slope.rate_error.is_finite() && red_chi2.is_none_or(f64::is_finite);
+    let finite = rate.is_finite() && slope.rate_error.is_finite() && red_chi2.is_none_or(f64::is_finite);
     finite.then_some(slope)
 }
 

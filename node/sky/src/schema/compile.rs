@@ -133,8 +133,7 @@ impl Plan {
     /// # Errors
     /// As [`Plan::from_json`].
     pub fn from_documents(documents: &[String], forced: Option<&'static Survey>) -> Result<Self, DecodeError> {
-        let schemas =
-            Schema::parse_list(documents).map_err(|error| DecodeError::Schema(error.to_string()))?;
+        let schemas = Schema::parse_list(documents).map_err(|error| DecodeError::Schema(error.to_string()))?;
         let (root, survey) = schemas
             .iter()
             .find_map(|schema| Survey::by_record(&schema.name()?.fullname(None)).map(|survey| (schema, survey)))
@@ -156,8 +155,7 @@ impl Plan {
         let fields = compiler.record(record, "", 0)?;
         let own = Deriver::new(&survey.detection.point, &compiler.fields_of(record, survey.detection.at), true);
         let histories = survey.history.iter();
-        let histories =
-            histories.map(|h| Deriver::new(&h.point, &compiler.fields_of(record, h.at), false)).collect();
+        let histories = histories.map(|h| Deriver::new(&h.point, &compiler.fields_of(record, h.at), false)).collect();
         Ok(Self { survey, fields, detection: own, histories })
     }
 }
@@ -173,9 +171,12 @@ impl<'a> Compiler<'a> {
     fn required(&self, record: &'a RecordSchema) -> Result<(), DecodeError> {
         let survey = self.survey;
         let mut paths = vec![survey.alert_id.to_owned(), survey.detection.at.to_owned()];
-        paths.extend(point_paths(&survey.detection.point, survey.detection.at).into_iter().filter_map(|(path, slot)| {
-            matches!(slot, Slot::Time | Slot::Band | Slot::Ra | Slot::Dec | Slot::Psf | Slot::PsfError).then_some(path)
-        }));
+        paths.extend(point_paths(&survey.detection.point, survey.detection.at).into_iter().filter_map(
+            |(path, slot)| {
+                matches!(slot, Slot::Time | Slot::Band | Slot::Ra | Slot::Dec | Slot::Psf | Slot::PsfError)
+                    .then_some(path)
+            },
+        ));
         paths.extend(survey.access.map(|field| format!("{}.{field}", survey.detection.at)));
         if let Some(missing) = paths.iter().find(|path| !self.has(record, path)) {
             return Err(DecodeError::MissingField(missing.clone()));

@@ -175,7 +175,7 @@ fn deflate<'a>(
     corrupt: impl Fn(&str) -> DecodeError,
     bomb: impl Fn() -> DecodeError,
 ) -> Result<Cow<'a, [u8]>, DecodeError> {
-    let mut out = vec![0; (data.len() * 4).clamp(4096, limit)];
+    let mut out = vec![0; (data.len() * 4).max(4096).min(limit)];
     loop {
         match libdeflater::Decompressor::new().deflate_decompress(data, &mut out) {
             Ok(length) => {

@@ -328,9 +328,8 @@ impl Node {
         while let Self::Union(variants) = node {
             let index = reader.long()?;
             let chosen = usize::try_from(index).ok().and_then(|index| variants.get(index));
-            node = chosen.ok_or_else(|| {
-                DecodeError::Corrupt(format!("variant {index} of a union of {}", variants.len()))
-            })?;
+            node = chosen
+                .ok_or_else(|| DecodeError::Corrupt(format!("variant {index} of a union of {}", variants.len())))?;
         }
         Ok(node)
     }

@@ -77,10 +77,10 @@ impl Decoder {
 
     fn confluent(&self, id: u32, datum: &[u8]) -> Result<Alert, Undecoded> {
         let plan = self.plan(Key::Id(id), || {
-            let documents = self.by_id.get(&id).ok_or_else(|| DecodeError::UnknownSchema {
-                id,
-                hint: self.schemas_hint.clone(),
-            })?;
+            let documents = self
+                .by_id
+                .get(&id)
+                .ok_or_else(|| DecodeError::UnknownSchema { id, hint: self.schemas_hint.clone() })?;
             Plan::from_documents(documents, self.forced)
         })?;
         let known = |error| Undecoded { error, survey: Some(plan.survey.name) };

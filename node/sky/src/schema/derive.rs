@@ -139,7 +139,8 @@ impl Deriver {
         match self.point.band {
             BandAt::Name(field) => {
                 let name = slots.text(Slot::Band).unwrap_or_default();
-                Band::new(name).ok_or_else(|| impossible(field, format!("`{name}` (a band's name has at most 4 letters)")))
+                Band::new(name)
+                    .ok_or_else(|| impossible(field, format!("`{name}` (a band's name has at most 4 letters)")))
             }
             BandAt::Number(field, names) => {
                 let number = slots.integer(Slot::Band);

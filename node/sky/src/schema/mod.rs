@@ -11,8 +11,8 @@ mod key;
 mod reader;
 
 pub use compile::Plan;
-pub use decoder::{Decoder, Undecoded};
 pub use container::{Container, Framing};
+pub use decoder::{Decoder, Undecoded};
 
 /// Why a packet gives no alert. Every one is this packet's own fault: none is worth a second try with the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +41,9 @@ pub enum DecodeError {
         hint: String,
     },
     /// The record is of no survey that the broker knows.
-    #[error("unknown survey: the record is `{0}`, which no survey has; known are ztf.alert, lsst.v*.alert, desirt.alert, winter.alert (--survey decides where a record has another name)")]
+    #[error(
+        "unknown survey: the record is `{0}`, which no survey has; known are ztf.alert, lsst.v*.alert, desirt.alert, winter.alert (--survey decides where a record has another name)"
+    )]
     UnknownSurvey(String),
     /// A field that the survey's descriptor needs is not in the schema, or is null in the packet.
     #[error("the required field `{0}` is missing")]

@@ -67,7 +67,8 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(super) fn int(&mut self) -> Result<i32, DecodeError> {
         let value = self.long()?;
-        i32::try_from(value).map_err(|_| DecodeError::Corrupt(format!("{value} does not fit an int before byte {}", self.at)))
+        i32::try_from(value)
+            .map_err(|_| DecodeError::Corrupt(format!("{value} does not fit an int before byte {}", self.at)))
     }
 
     #[inline]

@@ -5,8 +5,7 @@ use super::{BandAt, Detection, FluxAt, History, ObjectIdAt, Point, RecordName, S
 
 const TIME: Time = Time::MjdTai("midpointMjdTai");
 const BAND: BandAt = BandAt::Name("band");
-const SOURCE: FluxAt =
-    FluxAt::NanoJansky { psf: ("psfFlux", "psfFluxErr"), aperture: Some(("apFlux", "apFluxErr")) };
+const SOURCE: FluxAt = FluxAt::NanoJansky { psf: ("psfFlux", "psfFluxErr"), aperture: Some(("apFlux", "apFluxErr")) };
 const FORCED: FluxAt = FluxAt::NanoJansky { psf: ("psfFlux", "psfFluxErr"), aperture: None };
 
 /// LSST. The detection itself is not among `prvDiaSources`; an id of 0 means that there is none.

@@ -59,8 +59,22 @@ pub mod star_galaxy {
 
     /// What [`derive`] reads, in its order.
     pub static FIELDS: &[&str] = &[
-        "ssdistnr", "ssmagnr", "neargaiabright", "maggaiabright", "sgscore1", "distpsnr1", "srmag1", "sgscore2",
-        "distpsnr2", "srmag2", "sgscore3", "distpsnr3", "srmag3", "sgmag1", "simag1", "szmag1",
+        "ssdistnr",
+        "ssmagnr",
+        "neargaiabright",
+        "maggaiabright",
+        "sgscore1",
+        "distpsnr1",
+        "srmag1",
+        "sgscore2",
+        "distpsnr2",
+        "srmag2",
+        "sgscore3",
+        "distpsnr3",
+        "srmag3",
+        "sgmag1",
+        "simag1",
+        "szmag1",
     ];
 
     /// Comparisons with NaN are false, so a missing value never makes a property true.
@@ -73,14 +87,10 @@ pub mod star_galaxy {
         let star = s1 > 0.76 && (0.0..=2.0).contains(&d1) || s1 > 0.2 && (0.0..=1.0).contains(&d1) && red;
         let bright_gaia = (0.0..=20.0).contains(&gaia_distance) && gaia_mag > 0.0 && gaia_mag <= 12.0;
         let bright_ps1 = |s: f64, d: f64, r: f64| s > 0.49 && (0.0..=20.0).contains(&d) && r > 0.0 && r <= 15.0;
-        let ambiguous = s1 == 0.5
-            && (0.0..0.5).contains(&d1)
-            && [g1, r1, i1].iter().any(|mag| present(*mag) && *mag < 17.0);
-        let near_brightstar = bright_gaia
-            || bright_ps1(s1, d1, r1)
-            || bright_ps1(s2, d2, r2)
-            || bright_ps1(s3, d3, r3)
-            || ambiguous;
+        let ambiguous =
+            s1 == 0.5 && (0.0..0.5).contains(&d1) && [g1, r1, i1].iter().any(|mag| present(*mag) && *mag < 17.0);
+        let near_brightstar =
+            bright_gaia || bright_ps1(s1, d1, r1) || bright_ps1(s2, d2, r2) || bright_ps1(s3, d3, r3) || ambiguous;
         Derived { rock: Some(rock), star: Some(star), near_brightstar: Some(near_brightstar) }
     }
 
@@ -150,10 +160,7 @@ mod tests {
         assert_eq!(ztf(&[("neargaiabright", 20.0), ("maggaiabright", 12.0)]).near_brightstar, Some(true));
         assert_eq!(ztf(&[("sgscore3", 0.5), ("distpsnr3", 19.0), ("srmag3", 15.0)]).near_brightstar, Some(true));
         assert_eq!(ztf(&[("sgscore3", 0.5), ("distpsnr3", 19.0), ("srmag3", 15.1)]).near_brightstar, Some(false));
-        assert_eq!(
-            ztf(&[("sgscore1", 0.5), ("distpsnr1", 0.4), ("simag1", 16.0)]).near_brightstar,
-            Some(true)
-        );
+        assert_eq!(ztf(&[("sgscore1", 0.5), ("distpsnr1", 0.4), ("simag1", 16.0)]).near_brightstar, Some(true));
     }
 
     #[test]

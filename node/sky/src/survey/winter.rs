@@ -1,9 +1,7 @@
 //! The Wide-field Infrared Transient Explorer, whose published schema names a field twice.
 
 use super::properties::{Properties, star_galaxy};
-use super::{
-    BandAt, Detection, FluxAt, History, ObjectIdAt, Point, RecordName, Repair, Survey, Time,
-};
+use super::{BandAt, Detection, FluxAt, History, ObjectIdAt, Point, RecordName, Repair, Survey, Time};
 
 const BANDS: BandAt = BandAt::Number("fid", &["Y", "J", "Hs"]);
 
@@ -40,12 +38,7 @@ pub static WINTER: Survey = Survey {
         point: Point {
             time: Time::Jd("jd"),
             band: BANDS,
-            flux: FluxAt::Magnitude {
-                psf: ("magpsf", "sigmapsf"),
-                aperture: None,
-                sign: "isdiffpos",
-                limit: None,
-            },
+            flux: FluxAt::Magnitude { psf: ("magpsf", "sigmapsf"), aperture: None, sign: "isdiffpos", limit: None },
         },
     }],
     cutouts: ["cutout_science", "cutout_template", "cutout_difference"],

@@ -12,11 +12,8 @@ const ALERT: FluxAt = FluxAt::Magnitude {
     limit: Some("diffmaglim"),
 };
 
-const FORCED: FluxAt = FluxAt::Counts {
-    psf: ("forcediffimflux", "forcediffimfluxunc"),
-    zero_point: "magzpsci",
-    none: -99_999.0,
-};
+const FORCED: FluxAt =
+    FluxAt::Counts { psf: ("forcediffimflux", "forcediffimfluxunc"), zero_point: "magzpsci", none: -99_999.0 };
 
 /// ZTF.
 pub static ZTF: Survey = Survey {

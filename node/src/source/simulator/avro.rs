@@ -148,8 +148,7 @@ impl Container {
 
     /// The container with one record, and where in it the record begins.
     pub(super) fn wrap(&self, record: &[u8]) -> (Vec<u8>, usize) {
-        let mut writer =
-            Writer { bytes: Vec::with_capacity(self.header.len() + record.len() + 64) };
+        let mut writer = Writer { bytes: Vec::with_capacity(self.header.len() + record.len() + 64) };
         writer.bytes.extend_from_slice(&self.header);
         writer.long(1);
         writer.long(record.len() as i64);

@@ -39,16 +39,10 @@ pub struct SimulatedCatalog {
 
 /// Columns: redshift, r magnitude, scale length in arcsec. / class, r magnitude, period in days (0 for none).
 pub(super) fn of(schedule: &Schedule) -> Vec<SimulatedCatalog> {
-    let mut galaxies = SimulatedCatalog {
-        name: "SimGalaxies",
-        columns: &["z", "rmag", "scale_arcsec"],
-        rows: Vec::new(),
-    };
-    let mut variables = SimulatedCatalog {
-        name: "SimVariables",
-        columns: &["type", "rmag", "period"],
-        rows: Vec::new(),
-    };
+    let mut galaxies =
+        SimulatedCatalog { name: "SimGalaxies", columns: &["z", "rmag", "scale_arcsec"], rows: Vec::new() };
+    let mut variables =
+        SimulatedCatalog { name: "SimVariables", columns: &["type", "rmag", "period"], rows: Vec::new() };
     let visits = (schedule.nights.min(schedule.instrument.revisit as u64)) as i64;
     for night in 0..visits {
         for place in 0..schedule.visits_a_night() {
@@ -71,12 +65,7 @@ pub(super) fn of(schedule: &Schedule) -> Vec<SimulatedCatalog> {
 fn galaxy(source: &Source, field: u64, slot: u64) -> Option<SimulatedRow> {
     let host = source.host.as_ref()?;
     let values = [host.redshift, host.magnitude, host.scale].map(CatalogValue::Number).to_vec();
-    Some(SimulatedRow {
-        name: format!("SimGal {field}-{slot}"),
-        ra: host.ra,
-        dec: host.dec,
-        values,
-    })
+    Some(SimulatedRow { name: format!("SimGal {field}-{slot}"), ra: host.ra, dec: host.dec, values })
 }
 
 fn variable(source: &Source, field: u64, slot: u64) -> Option<SimulatedRow> {
@@ -88,10 +77,5 @@ fn variable(source: &Source, field: u64, slot: u64) -> Option<SimulatedRow> {
         CatalogValue::Number(source.magnitudes[2]),
         CatalogValue::Number(source.period.unwrap_or(0.0)),
     ];
-    Some(SimulatedRow {
-        name: format!("SimVar {field}-{slot}"),
-        ra: source.ra,
-        dec: source.dec,
-        values,
-    })
+    Some(SimulatedRow { name: format!("SimVar {field}-{slot}"), ra: source.ra, dec: source.dec, values })
 }

@@ -19,11 +19,8 @@ pub(super) fn fits_header(side: usize, extra: &[(&str, String)]) -> Vec<u8> {
     cards.extend(extra.iter().cloned());
     let mut header = String::with_capacity(BLOCK);
     for (name, value) in cards {
-        let card = if value.starts_with('\'') {
-            format!("{name:<8}= {value:<20}")
-        } else {
-            format!("{name:<8}= {value:>20}")
-        };
+        let card =
+            if value.starts_with('\'') { format!("{name:<8}= {value:<20}") } else { format!("{name:<8}= {value:>20}") };
         header.push_str(&format!("{card:<80}"));
     }
     header.push_str(&format!("{:<80}", "END"));
@@ -89,15 +86,12 @@ impl StampGzip {
     /// `examples` are pixels of typical stamps.
     pub(super) fn new(header: Vec<u8>, examples: &[&[f32]]) -> Self {
         let mut counts = [1_u64; SYMBOLS];
-        for byte in
-            examples.iter().flat_map(|pixels| pixels.iter()).flat_map(|pixel| pixel.to_be_bytes())
-        {
+        for byte in examples.iter().flat_map(|pixels| pixels.iter()).flat_map(|pixel| pixel.to_be_bytes()) {
             counts[byte as usize] += 8;
         }
         let lengths = code_lengths(&mut counts);
         let codes = canonical(&lengths);
-        let mut prefix =
-            Bits { bytes: vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255], ..Bits::default() };
+        let mut prefix = Bits { bytes: vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255], ..Bits::default() };
         put_fixed_block(&mut prefix, &header, false);
         put_code_table(&mut prefix, &lengths);
         Self { header, prefix, codes }
@@ -148,9 +142,7 @@ fn code_lengths(counts: &mut [u64; SYMBOLS]) -> [u32; SYMBOLS] {
             parents.push(usize::MAX);
             heap.push(std::cmp::Reverse((count, symbol)));
         }
-        while let (Some(std::cmp::Reverse(a)), Some(std::cmp::Reverse(b))) =
-            (heap.pop(), heap.pop())
-        {
+        while let (Some(std::cmp::Reverse(a)), Some(std::cmp::Reverse(b))) = (heap.pop(), heap.pop()) {
             let parent = parents.len();
             parents.push(usize::MAX);
             parents[a.1] = parent;

@@ -56,9 +56,7 @@ impl Curve {
                 let saw = if at < *rise { at / rise } else { (1.0 - at) / (1.0 - rise) };
                 scale * amplitude * (saw * saw * (3.0 - 2.0 * saw) - 0.45)
             }
-            Self::Sine { period, phase, amplitude } => {
-                0.5 * scale * amplitude * libm::sin(TAU * (jd / period + phase))
-            }
+            Self::Sine { period, phase, amplitude } => 0.5 * scale * amplitude * libm::sin(TAU * (jd / period + phase)),
             Self::Eclipses { period, phase, depths, width } => {
                 let at = (jd / period + phase).rem_euclid(1.0);
                 let dip = |centre: f64| {
@@ -69,11 +67,7 @@ impl Curve {
             }
             Self::DampedRandomWalk { frequencies, phases, sigma } => {
                 let days = jd - 2_458_000.5;
-                let sum: f64 = frequencies
-                    .iter()
-                    .zip(phases)
-                    .map(|(f, phase)| libm::cos(TAU * f * days + phase))
-                    .sum();
+                let sum: f64 = frequencies.iter().zip(phases).map(|(f, phase)| libm::cos(TAU * f * days + phase)).sum();
                 scale * sigma * libm::sqrt(2.0 / MODES as f64) * sum
             }
             Self::Outbursts { phase, cycle, length, amplitude } => {

@@ -36,11 +36,7 @@ impl LsstPackets {
     }
 
     /// The packet, its diaSourceId, and where its stamps are (science, template, difference).
-    pub(super) fn packet(
-        &mut self,
-        subject: &Subject<'_>,
-        noise: &Noise,
-    ) -> (Vec<u8>, i64, [Range<usize>; 3]) {
+    pub(super) fn packet(&mut self, subject: &Subject<'_>, noise: &Noise) -> (Vec<u8>, i64, [Range<usize>; 3]) {
         let now = DiaSource::new(subject, subject.visit, subject.photometry);
         self.record.bytes.clear();
         self.record.long(now.id);
@@ -72,8 +68,7 @@ impl LsstPackets {
             self.record.null();
             return;
         }
-        let detections: Vec<&Past<'_>> =
-            subject.past.iter().filter(|past| past.is_detected()).collect();
+        let detections: Vec<&Past<'_>> = subject.past.iter().filter(|past| past.is_detected()).collect();
         if detections.is_empty() {
             self.record.null();
         } else {
@@ -81,10 +76,7 @@ impl LsstPackets {
             self.record.long(detections.len() as i64);
             for past in detections {
                 if let Some(photometry) = &past.photometry {
-                    records::diaSource::write(
-                        &mut self.record,
-                        &DiaSource::new(subject, past.visit, photometry),
-                    );
+                    records::diaSource::write(&mut self.record, &DiaSource::new(subject, past.visit, photometry));
                 }
             }
             self.record.long(0);
@@ -101,12 +93,7 @@ impl LsstPackets {
         self.record.long(0);
     }
 
-    fn write_stamps(
-        &mut self,
-        subject: &Subject<'_>,
-        now: &DiaSource,
-        noise: &Noise,
-    ) -> [Range<usize>; 3] {
+    fn write_stamps(&mut self, subject: &Subject<'_>, now: &DiaSource, noise: &Noise) -> [Range<usize>; 3] {
         let side = now.box_size as usize;
         self.stamps.render(&subject.rendered(), noise, side, false);
         let header = header(subject, now, side);

@@ -65,10 +65,8 @@ impl DiaSource {
         let asteroid = source.population == Population::Asteroid;
         let snr = photometry.snr();
         let pixel_error = visit.psf / snr + 0.02;
-        let moment =
-            (visit.psf * subject.instrument.pixel) * (visit.psf * subject.instrument.pixel);
-        let stretch =
-            if source.artefact.is_some() { draws.range(1.3, 3.0) } else { draws.range(0.95, 1.1) };
+        let moment = (visit.psf * subject.instrument.pixel) * (visit.psf * subject.instrument.pixel);
+        let stretch = if source.artefact.is_some() { draws.range(1.3, 3.0) } else { draws.range(0.95, 1.1) };
         Self {
             id: visit_number(visit) * 1_000_000 + subject.slot as i64,
             visit: visit_number(visit),
@@ -90,18 +88,13 @@ impl DiaSource {
             template_flux: photometry.template as f32,
             chi2: (1681.0 * draws.range(0.9, 1.15) * stretch) as f32,
             psf_moment: moment as f32,
-            moments: [moment * stretch, moment / stretch.sqrt(), 0.1 * moment * (stretch - 1.0)]
-                .map(|m| m as f32),
+            moments: [moment * stretch, moment / stretch.sqrt(), 0.1 * moment * (stretch - 1.0)].map(|m| m as f32),
             reliability: if source.artefact.is_some() {
                 0.45 * draws.uniform()
             } else {
                 1.0 - draws.uniform() * 1.8 / snr
             } as f32,
-            extendedness: if source.artefact.is_some() {
-                draws.uniform()
-            } else {
-                0.1 * draws.uniform()
-            } as f32,
+            extendedness: if source.artefact.is_some() { draws.uniform() } else { 0.1 * draws.uniform() } as f32,
             band: visit.band,
             artefact: source.artefact,
             box_size: 30 + 2 * fixed.below(21) as i32,
@@ -115,9 +108,7 @@ impl DiaSource {
 
     /// What Rubin's flags reveal.
     pub(super) fn is_flagged(&self) -> bool {
-        self.is(ArtefactKind::CosmicRay)
-            || self.is(ArtefactKind::Streak)
-            || self.is(ArtefactKind::HotPixel)
+        self.is(ArtefactKind::CosmicRay) || self.is(ArtefactKind::Streak) || self.is(ArtefactKind::HotPixel)
     }
 }
 
@@ -177,11 +168,8 @@ pub(super) struct BandSummary {
 impl BandSummary {
     fn add(&mut self, mjd: f64, flux: f64, error: f64, science: f64) {
         let value = flux as f32;
-        (self.least, self.most) = if self.count == 0 {
-            (value, value)
-        } else {
-            (self.least.min(value), self.most.max(value))
-        };
+        (self.least, self.most) =
+            if self.count == 0 { (value, value) } else { (self.least.min(value), self.most.max(value)) };
         self.count += 1;
         self.sum += flux;
         self.squares += flux * flux;
@@ -219,9 +207,7 @@ impl BandSummary {
     /// Standard deviation, from two points on.
     pub(super) fn sigma(&self) -> Option<f32> {
         let count = f64::from(self.count);
-        (self.count > 1).then(|| {
-            ((self.squares - self.sum * self.sum / count).max(0.0) / (count - 1.0)).sqrt() as f32
-        })
+        (self.count > 1).then(|| ((self.squares - self.sum * self.sum / count).max(0.0) / (count - 1.0)).sqrt() as f32)
     }
 
     pub(super) fn extreme(&self, value: f32) -> Option<f32> {
@@ -233,10 +219,7 @@ impl BandSummary {
     }
 
     pub(super) fn forced_mean_error(&self) -> Option<f32> {
-        Self::over(
-            self.forced_errors / f64::from(self.forced_count.max(1)).sqrt(),
-            self.forced_count,
-        )
+        Self::over(self.forced_errors / f64::from(self.forced_count.max(1)).sqrt(), self.forced_count)
     }
 }
 
@@ -273,15 +256,6 @@ impl DiaObject {
         }
         let position_error = now.position_error / (count as f32).sqrt();
         let (ra, dec) = (subject.source.ra, subject.source.dec);
-        Self {
-            id: object_number(subject),
-            ra,
-            dec,
-            position_error,
-            bands,
-            first,
-            last: now.mjd,
-            count,
-        }
+        Self { id: object_number(subject), ra, dec, position_error, bands, first, last: now.mjd, count }
     }
 }

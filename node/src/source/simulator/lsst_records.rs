@@ -242,16 +242,8 @@ record! {
 
 /// Fields of `diaObject`, which repeats itself for each band.
 pub(super) fn object_fields() -> Vec<Value> {
-    let mut fields = vec![
-        field("diaObjectId", "long"),
-        field("validityStartMjdTai", "double"),
-        field("ra", "double"),
-    ];
-    fields.extend([
-        field("raErr", "opt_float"),
-        field("dec", "double"),
-        field("decErr", "opt_float"),
-    ]);
+    let mut fields = vec![field("diaObjectId", "long"), field("validityStartMjdTai", "double"), field("ra", "double")];
+    fields.extend([field("raErr", "opt_float"), field("dec", "double"), field("decErr", "opt_float")]);
     fields.push(field("ra_dec_Cov", "opt_float"));
     let groups: [&[(&str, &str)]; 3] = [
         &[
@@ -275,10 +267,7 @@ pub(super) fn object_fields() -> Vec<Value> {
             fields.extend(group.iter().map(|(name, kind)| field(&format!("{band}_{name}"), kind)));
         }
     }
-    fields.extend([
-        field("firstDiaSourceMjdTai", "opt_double"),
-        field("lastDiaSourceMjdTai", "opt_double"),
-    ]);
+    fields.extend([field("firstDiaSourceMjdTai", "opt_double"), field("lastDiaSourceMjdTai", "opt_double")]);
     fields.push(field("nDiaSources", "int"));
     fields
 }
@@ -319,8 +308,7 @@ pub(super) fn write_object(writer: &mut Writer, object: &DiaObject) {
 pub(super) fn schema() -> Value {
     let full = |name: &str| format!("lsst.v11_0.{name}");
     let record = |name: &str, fields: Vec<Value>| json!({"type": "record", "name": full(name), "confluent:version": 1100, "fields": fields});
-    let optional =
-        |name: &str, kind: Value| json!({"name": name, "type": ["null", kind], "default": null});
+    let optional = |name: &str, kind: Value| json!({"name": name, "type": ["null", kind], "default": null});
     json!({
         "type": "record",
         "name": full("alert"),

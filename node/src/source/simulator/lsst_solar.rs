@@ -38,8 +38,7 @@ impl Asteroid {
         let mut draws = Draws::new(mix(subject.source.seed, 0x736f_6c61));
         let number = (id % 2_000_000_000) as i32;
         let half_month = |draws: &mut Draws| (b'A' + draws.below(24) as u8) as char;
-        let (first, second, cycle) =
-            (half_month(&mut draws), half_month(&mut draws), draws.below(300));
+        let (first, second, cycle) = (half_month(&mut draws), half_month(&mut draws), draws.below(300));
         let semi_major_axis = draws.range(2.1, 3.3);
         let eccentricity = draws.range(0.02, 0.25);
         let distance = semi_major_axis * (1.0 + eccentricity * draws.range(-1.0, 1.0));

@@ -208,17 +208,7 @@ impl Simulator {
         };
         let visit = schedule.visit(0, 0);
         let history = schedule.history(&visit);
-        Self {
-            left: config.alerts,
-            config,
-            schedule,
-            packets,
-            night: 0,
-            place: 0,
-            visit,
-            history,
-            slot: 0,
-        }
+        Self { left: config.alerts, config, schedule, packets, night: 0, place: 0, visit, history, slot: 0 }
     }
 
     /// What is simulated.
@@ -257,12 +247,7 @@ impl Iterator for Simulator {
             let slot = self.slot;
             self.slot += 1;
             let source = population::source(&self.schedule, &self.visit, slot);
-            let photometry = Photometry::of(
-                &self.schedule.instrument,
-                &self.schedule.noise,
-                &source,
-                &self.visit,
-            );
+            let photometry = Photometry::of(&self.schedule.instrument, &self.schedule.noise, &source, &self.visit);
             if photometry.is_detected() {
                 self.left -= 1;
                 return Some(self.packet(slot, &source, &photometry));
@@ -283,19 +268,14 @@ impl Simulator {
         let past: Vec<Past<'_>> = covered
             .map(|visit| Past {
                 visit,
-                photometry: (!source.once)
-                    .then(|| Photometry::of(instrument, noise, source, visit)),
+                photometry: (!source.once).then(|| Photometry::of(instrument, noise, source, visit)),
             })
             .collect();
         let number = population::object_number(schedule, visit, slot, source.once);
         let subject = Subject { instrument, source, slot, number, visit, photometry, past: &past };
         let (object_id, (bytes, candid, stamps)) = match packets {
-            Packets::Ztf(packets) => {
-                (ztf::ZtfPackets::object_id(&subject), packets.packet(&subject, noise))
-            }
-            Packets::Lsst(packets) => {
-                (lsst::LsstPackets::object_id(&subject), packets.packet(&subject, noise))
-            }
+            Packets::Ztf(packets) => (ztf::ZtfPackets::object_id(&subject), packets.packet(&subject, noise)),
+            Packets::Lsst(packets) => (lsst::LsstPackets::object_id(&subject), packets.packet(&subject, noise)),
         };
         let truth = Truth {
             population: source.population,
@@ -306,13 +286,6 @@ impl Simulator {
             redshift: source.host.as_ref().map(|host| host.redshift),
             snr: photometry.snr(),
         };
-        SimulatedPacket {
-            name: format!("{candid}.avro"),
-            candid,
-            jd: visit.jd,
-            bytes,
-            truth,
-            stamps,
-        }
+        SimulatedPacket { name: format!("{candid}.avro"), candid, jd: visit.jd, bytes, truth, stamps }
     }
 }

@@ -21,23 +21,14 @@ pub(super) struct Photometry {
 }
 
 impl Photometry {
-    pub(super) fn of(
-        instrument: &Instrument,
-        noise: &Noise,
-        source: &Source,
-        visit: &Visit,
-    ) -> Self {
+    pub(super) fn of(instrument: &Instrument, noise: &Noise, source: &Source, visit: &Visit) -> Self {
         let unit = flux_of(source.magnitudes[visit.band], visit.zero_point);
         let total = unit * source.curve.relative_flux(visit.band, visit.jd);
         let template = if source.in_template { unit } else { 0.0 };
-        let under = source
-            .host
-            .as_ref()
-            .map_or(0.0, |host| host_in_aperture(host.magnitude, host.scale, visit));
+        let under = source.host.as_ref().map_or(0.0, |host| host_in_aperture(host.magnitude, host.scale, visit));
         let shot = (total.max(template) + under) / instrument.gain;
         let systematic = 0.008 * (total - template).abs() + 0.002 * template + 0.006 * under;
-        let error =
-            libm::sqrt(visit.faint_error * visit.faint_error + shot + systematic * systematic);
+        let error = libm::sqrt(visit.faint_error * visit.faint_error + shot + systematic * systematic);
         let seed = mix(source.seed, visit.serial as u64);
         Self { flux: total - template + error * noise.normal(seed), error, template, seed }
     }
@@ -60,20 +51,11 @@ impl Photometry {
     }
 
     /// Measured position in degrees.
-    pub(super) fn position(
-        &self,
-        instrument: &Instrument,
-        source: &Source,
-        visit: &Visit,
-    ) -> (f64, f64) {
+    pub(super) fn position(&self, instrument: &Instrument, source: &Source, visit: &Visit) -> (f64, f64) {
         let mut draws = Draws::new(mix(self.seed, 0x706f_7369));
         let sigma = (visit.psf * instrument.pixel / self.snr() + 0.02 * instrument.pixel) / 3600.0;
         let dec = source.dec + sigma * draws.normal();
-        (
-            (source.ra + sigma * draws.normal() / libm::cos(source.dec.to_radians()))
-                .rem_euclid(360.0),
-            dec,
-        )
+        ((source.ra + sigma * draws.normal() / libm::cos(source.dec.to_radians())).rem_euclid(360.0), dec)
     }
 }
 

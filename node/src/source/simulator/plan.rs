@@ -50,12 +50,7 @@ pub(super) fn schedule(config: &SimulatorConfig) -> Schedule {
 /// ZTF: some hundreds of alerts a visit, two visits a field, at most 700 visits a night.
 fn ztf(a_night: u64) -> Size {
     let visits = (a_night / 200).clamp(4, 700) & !1;
-    Size {
-        visits_a_night: visits,
-        passes: 2,
-        alerts_a_visit: MARGIN * a_night as f64 / visits as f64,
-        burst: None,
-    }
+    Size { visits_a_night: visits, passes: 2, alerts_a_visit: MARGIN * a_night as f64 / visits as f64, burst: None }
 }
 
 /// LSST: 10,000 alerts a visit (fewer when there are not even two such visits in a night), one visit of 40,000 when there are ten.
@@ -63,12 +58,7 @@ fn lsst(a_night: u64, alerts: u64) -> Size {
     let alerts_a_visit = (a_night as f64 / 4.0).clamp(1.0, 10_000.0);
     let visits = ((MARGIN * a_night as f64 / alerts_a_visit).ceil() as u64).clamp(1, 2000);
     let burst = (alerts >= 100_000).then_some((2, 4.0));
-    Size {
-        visits_a_night: visits,
-        passes: if visits >= 100 { 2 } else { 1 },
-        alerts_a_visit,
-        burst,
-    }
+    Size { visits_a_night: visits, passes: if visits >= 100 { 2 } else { 1 }, alerts_a_visit, burst }
 }
 
 /// Which part of the source slots raises an alert in a mean visit.

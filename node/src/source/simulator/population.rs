@@ -60,8 +60,8 @@ enum Slot {
 const CYCLE: [Slot; 40] = {
     use Slot::{Agn as G, Artefact as X, Asteroid as R, Flare as F, Supernova as S, Variable as V};
     [
-        V, S, X, F, R, V, G, S, F, V, X, S, V, F, R, V, S, X, G, V, F, S, V, R, X, V, S, F, G, V,
-        X, S, V, R, F, V, S, X, G, V,
+        V, S, X, F, R, V, G, S, F, V, X, S, V, F, R, V, S, X, G, V, F, S, V, R, X, V, S, F, G, V, X, S, V, R, F, V, S,
+        X, G, V,
     ]
 };
 
@@ -79,11 +79,8 @@ fn slot_of(schedule: &Schedule, slot: u64) -> Slot {
 pub(super) fn source(schedule: &Schedule, visit: &Visit, slot: u64) -> Source {
     let kind = slot_of(schedule, slot);
     let once = matches!(kind, Slot::Asteroid | Slot::Artefact);
-    let seed = if once {
-        mix(visit.seed, slot)
-    } else {
-        mix(mix(mix(schedule.seed, 0x736f_7572_6365), visit.field), slot)
-    };
+    let seed =
+        if once { mix(visit.seed, slot) } else { mix(mix(mix(schedule.seed, 0x736f_7572_6365), visit.field), slot) };
     let mut draws = Draws::new(seed);
     let (ra, dec) = position(schedule, visit.field, &mut draws);
     let blank = Source {
@@ -140,42 +137,22 @@ fn variable(mut source: Source, draws: &mut Draws, deeper: f64) -> Source {
     let (kind, g_r, period, curve) = match draws.below(10) {
         0..=2 => {
             let period = draws.range(0.44, 0.78);
-            (
-                "RRab",
-                0.25,
-                period,
-                Curve::Sawtooth { period, phase, amplitude: draws.range(0.6, 1.2), rise: 0.15 },
-            )
+            ("RRab", 0.25, period, Curve::Sawtooth { period, phase, amplitude: draws.range(0.6, 1.2), rise: 0.15 })
         }
         3 => {
             let period = draws.log_range(2.0, 30.0);
-            (
-                "CEP",
-                0.6,
-                period,
-                Curve::Sawtooth { period, phase, amplitude: draws.range(0.5, 1.1), rise: 0.3 },
-            )
+            ("CEP", 0.6, period, Curve::Sawtooth { period, phase, amplitude: draws.range(0.5, 1.1), rise: 0.3 })
         }
         4 | 5 => {
             let period = draws.log_range(0.6, 8.0);
             let depth = draws.range(0.5, 1.5);
             let depths = (depth, depth * draws.range(0.2, 0.9));
-            (
-                "EA",
-                0.5,
-                period,
-                Curve::Eclipses { period, phase, depths, width: draws.range(0.04, 0.09) },
-            )
+            ("EA", 0.5, period, Curve::Eclipses { period, phase, depths, width: draws.range(0.04, 0.09) })
         }
         6 | 7 => {
             let period = draws.range(0.24, 0.6);
             let depth = draws.range(0.35, 0.8);
-            (
-                "EW",
-                0.6,
-                period,
-                Curve::Eclipses { period, phase, depths: (depth, 0.9 * depth), width: 0.25 },
-            )
+            ("EW", 0.6, period, Curve::Eclipses { period, phase, depths: (depth, 0.9 * depth), width: 0.25 })
         }
         8 => {
             let period = draws.range(0.05, 0.2);
@@ -213,8 +190,7 @@ fn agn(mut source: Source, draws: &mut Draws, deeper: f64) -> Source {
     source.kind = if draws.chance(0.7) { "QSO" } else { "Sy1" };
     source.in_template = true;
     let r = draws.range(16.6, 19.0) + deeper;
-    let redshift =
-        if source.kind == "QSO" { draws.range(0.3, 2.5) } else { draws.range(0.02, 0.2) };
+    let redshift = if source.kind == "QSO" { draws.range(0.3, 2.5) } else { draws.range(0.02, 0.2) };
     source.magnitudes = colours(r, draws.range(0.05, 0.35));
     let sigma = draws.range(0.18, 0.4);
     let tau = draws.log_range(60.0, 400.0);
@@ -239,8 +215,7 @@ fn supernova(mut source: Source, draws: &mut Draws, schedule: &Schedule) -> Sour
     let redshift = (70.0 * distance / 299_792.458).min(1.2);
     let epochs = (-45.0, 22.0);
     source.curve = Curve::Supernova {
-        peak: schedule.instrument.first_night
-            + draws.range(epochs.0, epochs.1 + schedule.nights as f64),
+        peak: schedule.instrument.first_night + draws.range(epochs.0, epochs.1 + schedule.nights as f64),
         rise: rise * draws.range(0.85, 1.15) * (1.0 + redshift),
         decline: decline * draws.range(0.8, 1.2) * (1.0 + redshift),
     };
@@ -300,8 +275,7 @@ fn artefact(mut source: Source, draws: &mut Draws, visit: &Visit) -> Source {
     };
     source.artefact = Some(artefact);
     source.kind = kind;
-    let bright =
-        if matches!(artefact, ArtefactKind::Dipole | ArtefactKind::Spike) { 4.0 } else { 3.0 };
+    let bright = if matches!(artefact, ArtefactKind::Dipole | ArtefactKind::Spike) { 4.0 } else { 3.0 };
     let r = visit.limit - 0.1 - bright * draws.uniform() * draws.uniform();
     source.magnitudes = [r; 6];
     source

@@ -45,12 +45,7 @@ impl Stamps {
             None => add_star(&mut self.change, side, here, psf, photometry.flux),
             Some(kind) => self.draw_artefact(kind, at, here, psf, &mut draws),
         }
-        self.expose(
-            at,
-            noise,
-            draws.range(-0.006, 0.006) as f32,
-            turned && !photometry.is_positive(),
-        );
+        self.expose(at, noise, draws.range(-0.006, 0.006) as f32, turned && !photometry.is_positive());
         if draws.chance(0.03) {
             self.cut_edge((side as f64 * draws.range(0.65, 0.95)) as usize, draws.chance(0.5));
         }
@@ -58,13 +53,7 @@ impl Stamps {
 
     fn clear(&mut self, side: usize) {
         self.side = side;
-        for plane in [
-            &mut self.science,
-            &mut self.template,
-            &mut self.difference,
-            &mut self.scene,
-            &mut self.change,
-        ] {
+        for plane in [&mut self.science, &mut self.template, &mut self.difference, &mut self.scene, &mut self.change] {
             plane.clear();
             plane.resize(side * side, 0.0);
         }
@@ -75,10 +64,7 @@ impl Stamps {
         let side = self.side;
         let Alert { instrument, source, visit, .. } = at;
         if let Some(host) = &source.host {
-            let place = (
-                here.0 - host.offset.0 / instrument.pixel,
-                here.1 + host.offset.1 / instrument.pixel,
-            );
+            let place = (here.0 - host.offset.0 / instrument.pixel, here.1 + host.offset.1 / instrument.pixel);
             let flux = flux_of(host.magnitude, visit.zero_point);
             let shape = (host.scale / instrument.pixel, host.axis_ratio, host.angle);
             add_galaxy(&mut self.scene, side, place, shape, psf, flux);
@@ -88,8 +74,7 @@ impl Stamps {
         for _ in 0..draws.below(5) {
             let away = draws.range(6.0, 40.0);
             let direction = draws.range(0.0, std::f64::consts::TAU);
-            let place =
-                (here.0 + away * libm::cos(direction), here.1 + away * libm::sin(direction));
+            let place = (here.0 + away * libm::cos(direction), here.1 + away * libm::sin(direction));
             let magnitude = 15.5 + 5.5 * libm::sqrt(draws.uniform()) + instrument.deeper;
             let flux = flux_of(magnitude, visit.zero_point);
             add_star(&mut self.scene, side, place, psf, flux);
@@ -97,14 +82,7 @@ impl Stamps {
         }
     }
 
-    fn draw_artefact(
-        &mut self,
-        kind: ArtefactKind,
-        at: &Alert<'_>,
-        here: (f64, f64),
-        psf: Psf,
-        draws: &mut Draws,
-    ) {
+    fn draw_artefact(&mut self, kind: ArtefactKind, at: &Alert<'_>, here: (f64, f64), psf: Psf, draws: &mut Draws) {
         let (side, flux) = (self.side, at.photometry.flux);
         match kind {
             ArtefactKind::HotPixel => {
@@ -116,13 +94,7 @@ impl Stamps {
                 let direction = draws.range(0.0, std::f64::consts::TAU);
                 let length = draws.range(1.5, 9.0);
                 let sigma = draws.range(0.25, 0.6);
-                self.add_line(
-                    here,
-                    direction,
-                    (-0.5 * length, 0.5 * length),
-                    sigma,
-                    1.6 * flux / length,
-                );
+                self.add_line(here, direction, (-0.5 * length, 0.5 * length), sigma, 1.6 * flux / length);
             }
             ArtefactKind::Streak => {
                 let direction = draws.range(0.0, std::f64::consts::TAU);
@@ -135,11 +107,9 @@ impl Stamps {
                 );
             }
             ArtefactKind::Spike => {
-                let direction =
-                    draws.range(-0.06, 0.06) + std::f64::consts::FRAC_PI_2 * draws.below(4) as f64;
+                let direction = draws.range(-0.06, 0.06) + std::f64::consts::FRAC_PI_2 * draws.below(4) as f64;
                 let reach = draws.range(12.0, 26.0);
-                let star =
-                    (here.0 + reach * libm::cos(direction), here.1 + reach * libm::sin(direction));
+                let star = (here.0 + reach * libm::cos(direction), here.1 + reach * libm::sin(direction));
                 let bright = 150.0 * flux.abs();
                 add_star(&mut self.scene, side, star, psf, bright);
                 add_star(&mut self.template, side, star, psf, bright);
@@ -167,14 +137,7 @@ impl Stamps {
     }
 
     /// A straight line through `here` from `along.0` to `along.1` pixels, Gaussian across, `flux` per pixel of length.
-    fn add_line(
-        &mut self,
-        here: (f64, f64),
-        direction: f64,
-        along: (f64, f64),
-        sigma: f64,
-        flux: f64,
-    ) {
+    fn add_line(&mut self, here: (f64, f64), direction: f64, along: (f64, f64), sigma: f64, flux: f64) {
         let (cos, sin) = (libm::cos(direction), libm::sin(direction));
         let height = flux / (2.5066 * sigma);
         for y in 0..self.side {
@@ -182,8 +145,7 @@ impl Stamps {
                 let (dx, dy) = (x as f64 - here.0, y as f64 - here.1);
                 let (parallel, across) = (dx * cos + dy * sin, (dy * cos - dx * sin) / sigma);
                 if parallel >= along.0 && parallel <= along.1 && across.abs() < 4.0 {
-                    self.change[y * self.side + x] +=
-                        (height * libm::exp(-0.5 * across * across)) as f32;
+                    self.change[y * self.side + x] += (height * libm::exp(-0.5 * across * across)) as f32;
                 }
             }
         }
@@ -273,20 +235,12 @@ fn add_gaussian(plane: &mut [f32], side: usize, place: (f64, f64), sigma: f64, f
 }
 
 /// An exponential disc; `shape` is its scale length in pixels, axis ratio and rotation. The PSF softens its core.
-fn add_galaxy(
-    plane: &mut [f32],
-    side: usize,
-    place: (f64, f64),
-    shape: (f64, f64, f64),
-    psf: Psf,
-    flux: f64,
-) {
+fn add_galaxy(plane: &mut [f32], side: usize, place: (f64, f64), shape: (f64, f64, f64), psf: Psf, flux: f64) {
     let (scale, ratio, angle) = shape;
     let (cos, sin) = (libm::cos(angle), libm::sin(angle));
     let soft = psf.sigma * psf.sigma;
     let wide = libm::sqrt(scale * scale + 0.5 * soft);
-    let height = flux / (std::f64::consts::TAU * wide * wide * ratio)
-        * libm::exp(libm::sqrt(soft) / wide * 0.7);
+    let height = flux / (std::f64::consts::TAU * wide * wide * ratio) * libm::exp(libm::sqrt(soft) / wide * 0.7);
     let reach = 5.0 * wide;
     let table = exponentials();
     for y in 0..side {
@@ -307,8 +261,7 @@ fn add_galaxy(
 
 /// exp(-r) at steps of 1/64, to r = 7.
 fn exponentials() -> &'static [f32; 448] {
-    static TABLE: std::sync::LazyLock<[f32; 448]> = std::sync::LazyLock::new(|| {
-        std::array::from_fn(|step| libm::exp(-(step as f64 + 0.5) / 64.0) as f32)
-    });
+    static TABLE: std::sync::LazyLock<[f32; 448]> =
+        std::sync::LazyLock::new(|| std::array::from_fn(|step| libm::exp(-(step as f64 + 0.5) / 64.0) as f32));
     &TABLE
 }

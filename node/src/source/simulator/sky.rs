@@ -176,16 +176,15 @@ impl Schedule {
         let in_block = slot % (instrument.block * self.passes);
         let fields = instrument.block.min(self.fields_a_night - block * instrument.block);
         let (pass, place) = (in_block / fields, in_block % fields);
-        let field = night.rem_euclid(instrument.revisit) as u64 * self.fields_a_night
-            + block * instrument.block
-            + place;
+        let field =
+            night.rem_euclid(instrument.revisit) as u64 * self.fields_a_night + block * instrument.block + place;
         let serial = night * self.visits_a_night() as i64 + slot as i64;
         let mut draws = Draws::new(mix(mix(self.seed, 0x7669_7369_7431), serial as u64));
         let offset = (block * instrument.block * self.passes + place) as f64 * instrument.slot
             + pass as f64 * (fields as f64 * instrument.slot).max(instrument.pair_gap);
         let jitter = draws.range(-0.05, 0.05) * instrument.slot;
-        let pair = instrument.pairs[(mix(self.seed, (night as u64) << 8 | block)
-            % instrument.pairs.len() as u64) as usize];
+        let pair =
+            instrument.pairs[(mix(self.seed, (night as u64) << 8 | block) % instrument.pairs.len() as u64) as usize];
         let band = if pass == 0 { pair.0 } else { pair.1 };
         let jd = instrument.first_night + night as f64 + offset + jitter;
         let conditions = self.conditions(band, draws);
@@ -197,10 +196,7 @@ impl Schedule {
     fn crowding(&self, serial: i64, seed: u64) -> f64 {
         match self.burst {
             Some((burst, factor)) if burst == serial => factor,
-            _ => {
-                1.0 + self.instrument.crowding_scatter
-                    * self.noise.normal(mix(seed, 1)).clamp(-2.4, 2.4)
-            }
+            _ => 1.0 + self.instrument.crowding_scatter * self.noise.normal(mix(seed, 1)).clamp(-2.4, 2.4),
         }
     }
 
@@ -210,13 +206,8 @@ impl Schedule {
         let seeing = instrument.seeing * libm::exp(0.12 * self.noise.normal(draws.bits()));
         let psf = seeing / 2.3548 / instrument.pixel;
         let zero_point = instrument.zero_point
-            + if instrument.sky > 0.0 {
-                0.05 * self.noise.normal(draws.bits()).clamp(-3.0, 3.0)
-            } else {
-                0.0
-            };
-        let limit =
-            instrument.limits[band] + 0.2 * self.noise.normal(draws.bits()).clamp(-2.5, 2.0);
+            + if instrument.sky > 0.0 { 0.05 * self.noise.normal(draws.bits()).clamp(-3.0, 3.0) } else { 0.0 };
+        let limit = instrument.limits[band] + 0.2 * self.noise.normal(draws.bits()).clamp(-2.5, 2.0);
         let faint_error = flux_of(limit, zero_point) / 5.0;
         Visit {
             serial: 0,
@@ -244,9 +235,7 @@ impl Schedule {
         let first = block * self.instrument.block * self.passes + place;
         let mut visits = Vec::new();
         for night in -HISTORY_NIGHTS..=visit.night {
-            if night.rem_euclid(self.instrument.revisit)
-                != visit.night.rem_euclid(self.instrument.revisit)
-            {
+            if night.rem_euclid(self.instrument.revisit) != visit.night.rem_euclid(self.instrument.revisit) {
                 continue;
             }
             for pass in 0..self.passes {

@@ -39,8 +39,7 @@ impl Decoder {
         let sync = &packet.bytes[packet.bytes.len() - 16..];
         let header = packet.bytes.windows(16).position(|window| window == sync).unwrap() + 16;
         // The number of records, 1, is one byte; the length of the data ends at the byte without the high bit.
-        let length =
-            packet.bytes[header + 1..].iter().take_while(|byte| **byte >= 0x80).count() + 1;
+        let length = packet.bytes[header + 1..].iter().take_while(|byte| **byte >= 0x80).count() + 1;
         let mut data = &packet.bytes[header + 1 + length..packet.bytes.len() - 16];
         let reader = GenericDatumReader::builder(&self.schema).build().unwrap();
         let record = reader.read_value(&mut data).unwrap();
@@ -54,14 +53,7 @@ fn get<'a>(value: &'a Value, path: &[&str]) -> &'a Value {
     let value = if let Value::Union(_, inner) = value { inner } else { value };
     let Some((first, rest)) = path.split_first() else { return value };
     let Value::Record(fields) = value else { panic!("{first} is asked of {value:?}") };
-    get(
-        &fields
-            .iter()
-            .find(|(name, _)| name == first)
-            .unwrap_or_else(|| panic!("no field {first}"))
-            .1,
-        rest,
-    )
+    get(&fields.iter().find(|(name, _)| name == first).unwrap_or_else(|| panic!("no field {first}")).1, rest)
 }
 
 fn number(value: &Value, path: &[&str]) -> Option<f64> {
@@ -93,24 +85,16 @@ fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
 /// Pixels of a ZTF stamp.
 fn pixels(packet: &SimulatedPacket, stamp: usize) -> Vec<f32> {
     let mut fits = Vec::new();
-    flate2::read::GzDecoder::new(&packet.bytes[packet.stamps[stamp].clone()])
-        .read_to_end(&mut fits)
-        .unwrap();
+    flate2::read::GzDecoder::new(&packet.bytes[packet.stamps[stamp].clone()]).read_to_end(&mut fits).unwrap();
     assert_eq!(fits.len(), 20_160, "whole FITS blocks");
     assert!(fits.starts_with(b"SIMPLE  =                    T"));
-    fits[2880..2880 + 63 * 63 * 4]
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|bytes| f32::from_be_bytes(*bytes))
-        .collect()
+    fits[2880..2880 + 63 * 63 * 4].as_chunks::<4>().0.iter().map(|bytes| f32::from_be_bytes(*bytes)).collect()
 }
 
 #[test]
 fn the_same_seed_gives_the_same_bytes_and_another_seed_gives_others() {
     for survey in BOTH {
-        let take =
-            |seed| simulator(survey, 150, 2, seed).map(|packet| packet.bytes).collect::<Vec<_>>();
+        let take = |seed| simulator(survey, 150, 2, seed).map(|packet| packet.bytes).collect::<Vec<_>>();
         assert_eq!(take(7), take(7));
         let (one, other) = (take(7), take(8));
         assert!(one.iter().zip(&other).all(|(one, other)| one != other));
@@ -138,8 +122,7 @@ fn every_packet_decodes_and_its_candid_is_unique() {
 fn packets_come_in_order_of_time_within_the_nights_asked_for() {
     for survey in BOTH {
         for nights in [1, 3] {
-            let times: Vec<f64> =
-                simulator(survey, 3000, nights, 11).map(|packet| packet.jd).collect();
+            let times: Vec<f64> = simulator(survey, 3000, nights, 11).map(|packet| packet.jd).collect();
             assert!(times.is_sorted());
             let used: BTreeSet<i64> = times.iter().map(|jd| jd.floor() as i64).collect();
             assert_eq!(used.len(), nights as usize, "{survey:?} {used:?}");
@@ -159,9 +142,7 @@ fn a_point_has_the_same_value_in_every_later_ztf_packet() {
             let Value::Long(candid) = get(value, &["candid"]) else { panic!("no candid") };
             (number(value, &["magpsf"]).unwrap(), number(value, &["ra"]).unwrap(), *candid)
         };
-        for old in
-            list(&record, "prv_candidates").iter().filter(|old| number(old, &["magpsf"]).is_some())
-        {
+        for old in list(&record, "prv_candidates").iter().filter(|old| number(old, &["magpsf"]).is_some()) {
             let jd = number(old, &["jd"]).unwrap().to_bits();
             if let Some(known) = earlier.get(&(object.clone(), jd)) {
                 assert_eq!(*known, point(old));
@@ -169,8 +150,7 @@ fn a_point_has_the_same_value_in_every_later_ztf_packet() {
             }
         }
         for old in list(&record, "fp_hists") {
-            let (flux, zero) =
-                (number(old, &["forcediffimflux"]).unwrap(), number(old, &["magzpsci"]).unwrap());
+            let (flux, zero) = (number(old, &["forcediffimflux"]).unwrap(), number(old, &["magzpsci"]).unwrap());
             let jd = number(old, &["jd"]).unwrap().to_bits();
             if let Some(known) = earlier.get(&(object.clone(), jd))
                 && flux != -99_999.0
@@ -195,9 +175,7 @@ fn every_earlier_packet_of_an_lsst_object_is_in_the_history_of_the_next() {
         let Value::Long(object) = get(&record, &["diaSource", "diaObjectId"]) else { continue };
         let history: BTreeMap<i64, f64> = list(&record, "prvDiaSources")
             .iter()
-            .map(|old| {
-                (number(old, &["diaSourceId"]).unwrap() as i64, number(old, &["psfFlux"]).unwrap())
-            })
+            .map(|old| (number(old, &["diaSourceId"]).unwrap() as i64, number(old, &["psfFlux"]).unwrap()))
             .collect();
         let known = earlier.entry(*object).or_default();
         for (candid, flux) in known.iter() {
@@ -205,10 +183,7 @@ fn every_earlier_packet_of_an_lsst_object_is_in_the_history_of_the_next() {
             repeated += 1;
         }
         known.push((packet.candid, number(&record, &["diaSource", "psfFlux"]).unwrap()));
-        assert_eq!(
-            number(&record, &["diaObject", "nDiaSources"]),
-            Some(history.len() as f64 + 1.0)
-        );
+        assert_eq!(number(&record, &["diaObject", "nDiaSources"]), Some(history.len() as f64 + 1.0));
     }
     assert!(repeated > 40, "{repeated}");
 }
@@ -256,13 +231,8 @@ fn the_stamp_of_a_real_source_has_its_flux_in_the_centre() {
 fn the_difference_is_science_minus_template_turned_over_for_negative_ones() {
     let decoder = Decoder::new(SimulatedSurvey::Ztf);
     for packet in simulator(SimulatedSurvey::Ztf, 200, 1, 2) {
-        let sum = |stamp| {
-            pixels(&packet, stamp)
-                .iter()
-                .filter(|pixel| pixel.is_finite())
-                .map(|x| f64::from(*x))
-                .sum::<f64>()
-        };
+        let sum =
+            |stamp| pixels(&packet, stamp).iter().filter(|pixel| pixel.is_finite()).map(|x| f64::from(*x)).sum::<f64>();
         let (science, template, difference) = (sum(0), sum(1), sum(2));
         let record = decoder.decode(&packet);
         let sign = if text(&record, &["candidate", "isdiffpos"]) == "t" { 1.0 } else { -1.0 };
@@ -271,11 +241,7 @@ fn the_difference_is_science_minus_template_turned_over_for_negative_ones() {
         let bright = science - template;
         // The template's PSF is another, so that neighbours at the border lose different parts of their light.
         let tolerance = 3000.0 + 0.05 * science.abs();
-        assert!(
-            (sign * difference - bright).abs() < tolerance,
-            "{difference} {bright} {}",
-            packet.name
-        );
+        assert!((sign * difference - bright).abs() < tolerance, "{difference} {bright} {}", packet.name);
     }
 }
 
@@ -288,30 +254,18 @@ fn missing_values_carry_ztf_s_sentinels() {
         let candidate = get(&record, &["candidate"]);
         let distance = number(candidate, &["ssdistnr"]).unwrap();
         if packet.truth.population == Population::Asteroid {
-            assert!(
-                (0.0..12.0).contains(&distance) && number(candidate, &["ssmagnr"]).unwrap() > 0.0
-            );
-            assert!(
-                list(&record, "prv_candidates")
-                    .iter()
-                    .all(|old| number(old, &["magpsf"]).is_none())
-            );
+            assert!((0.0..12.0).contains(&distance) && number(candidate, &["ssmagnr"]).unwrap() > 0.0);
+            assert!(list(&record, "prv_candidates").iter().all(|old| number(old, &["magpsf"]).is_none()));
             assert!(list(&record, "fp_hists").is_empty());
             asteroids += 1;
         } else {
             assert_eq!((distance, text(candidate, &["ssnamenr"]).as_str()), (-999.0, "null"));
             nameless += 1;
         }
-        unusable += list(&record, "fp_hists")
-            .iter()
-            .filter(|old| number(old, &["forcediffimflux"]) == Some(-99_999.0))
-            .count();
-        for old in
-            list(&record, "prv_candidates").iter().filter(|old| number(old, &["magpsf"]).is_none())
-        {
-            assert!(
-                number(old, &["diffmaglim"]).is_some() && get(old, &["candid"]) == &Value::Null
-            );
+        unusable +=
+            list(&record, "fp_hists").iter().filter(|old| number(old, &["forcediffimflux"]) == Some(-99_999.0)).count();
+        for old in list(&record, "prv_candidates").iter().filter(|old| number(old, &["magpsf"]).is_none()) {
+            assert!(number(old, &["diffmaglim"]).is_some() && get(old, &["candid"]) == &Value::Null);
             limits += 1;
         }
         let zero = number(candidate, &["magzpsci"]).unwrap();
@@ -350,10 +304,7 @@ fn the_catalogs_hold_the_hosts_and_the_variable_stars_of_the_alerts() {
         let decoder = Decoder::new(survey);
         let simulator = simulator(survey, 300, 2, 6);
         let catalogs = simulator.catalogs();
-        assert_eq!(
-            catalogs.iter().map(|catalog| catalog.name).collect::<Vec<_>>(),
-            ["SimGalaxies", "SimVariables"]
-        );
+        assert_eq!(catalogs.iter().map(|catalog| catalog.name).collect::<Vec<_>>(), ["SimGalaxies", "SimVariables"]);
         assert!(
             catalogs
                 .iter()
@@ -364,20 +315,13 @@ fn the_catalogs_hold_the_hosts_and_the_variable_stars_of_the_alerts() {
         let mut found = 0;
         for packet in simulator {
             let catalog = match packet.truth.population {
-                Population::Supernova | Population::Agn if packet.truth.redshift.is_some() => {
-                    &catalogs[0]
-                }
+                Population::Supernova | Population::Agn if packet.truth.redshift.is_some() => &catalogs[0],
                 Population::Variable | Population::Flare => &catalogs[1],
                 _ => continue,
             };
             let record = decoder.decode(&packet);
-            let (ra, dec) = (
-                number(&record, &[place, "ra"]).unwrap(),
-                number(&record, &[place, "dec"]).unwrap(),
-            );
-            let away = |row: &SimulatedRow| {
-                ((row.ra - ra) * dec.to_radians().cos()).hypot(row.dec - dec) * 3600.0
-            };
+            let (ra, dec) = (number(&record, &[place, "ra"]).unwrap(), number(&record, &[place, "dec"]).unwrap());
+            let away = |row: &SimulatedRow| ((row.ra - ra) * dec.to_radians().cos()).hypot(row.dec - dec) * 3600.0;
             let nearest = catalog.rows.iter().map(away).fold(f64::INFINITY, f64::min);
             let limit = if packet.truth.population == Population::Supernova { 12.0 } else { 2.0 };
             assert!(nearest < limit, "{:?} {nearest}", packet.truth);
@@ -392,8 +336,7 @@ fn any_pixels_survive_the_gzip() {
     let noise = Noise::new(1);
     let header = gzip::fits_header(63, &[]);
     let writer = gzip::StampGzip::new(header.clone(), &[noise.run(5, 3969)]);
-    let odd: Vec<f32> =
-        (0..3969_u32).map(|at| f32::from_bits(at.wrapping_mul(2_654_435_761))).collect();
+    let odd: Vec<f32> = (0..3969_u32).map(|at| f32::from_bits(at.wrapping_mul(2_654_435_761))).collect();
     for plane in [vec![0.0; 3969], vec![f32::NAN; 3969], odd, noise.run(9, 3969).to_vec()] {
         let mut expected = Vec::new();
         gzip::write_fits(&mut expected, &header, &plane);
@@ -448,11 +391,7 @@ fn walk(schema: &serde_json::Value, path: &str, lines: &mut Vec<String>) {
         _ => match schema["type"].as_str() {
             Some("record") => {
                 for field in schema["fields"].as_array().unwrap() {
-                    walk(
-                        &field["type"],
-                        &format!("{path}/{}", field["name"].as_str().unwrap()),
-                        lines,
-                    );
+                    walk(&field["type"], &format!("{path}/{}", field["name"].as_str().unwrap()), lines);
                 }
             }
             Some("array") => walk(&schema["items"], &format!("{path}[]"), lines),
@@ -479,10 +418,7 @@ fn the_schemas_have_the_surveys_own_fields_in_their_order() {
     ] {
         let path = shared.join(sample);
         let Ok(bytes) = std::fs::read(&path) else {
-            println!(
-                "SKIPPED: {} is not here: the schema is not compared with the survey's own",
-                path.display()
-            );
+            println!("SKIPPED: {} is not here: the schema is not compared with the survey's own", path.display());
             continue;
         };
         let packet = simulator(survey, 1, 1, 1).next().unwrap();

@@ -52,10 +52,7 @@ impl ZtfPackets {
 
     /// The name of an object: persistent sources carry the year in which they were first seen.
     pub(super) fn object_id(subject: &Subject<'_>) -> String {
-        let year = if matches!(
-            subject.source.population,
-            Population::Variable | Population::Agn | Population::Flare
-        ) {
+        let year = if matches!(subject.source.population, Population::Variable | Population::Agn | Population::Flare) {
             18
         } else {
             26
@@ -64,11 +61,7 @@ impl ZtfPackets {
     }
 
     /// The packet, its candid, and where its stamps are.
-    pub(super) fn packet(
-        &mut self,
-        subject: &Subject<'_>,
-        noise: &Noise,
-    ) -> (Vec<u8>, i64, [Range<usize>; 3]) {
+    pub(super) fn packet(&mut self, subject: &Subject<'_>, noise: &Noise) -> (Vec<u8>, i64, [Range<usize>; 3]) {
         let place = Context::new(subject.source);
         let now = Epoch::new(subject.visit, place.rcid);
         let found = Detection::new(subject, subject.visit, subject.photometry, &now, &place);
@@ -84,10 +77,7 @@ impl ZtfPackets {
             visits: place.before.0 + subject.past.len() as i32 + 1,
             first: place.before.2.min(first.unwrap_or(now.jd)),
         };
-        records::candidate::write(
-            &mut self.record,
-            &Alert { now: &now, found: &found, place: &place, history },
-        );
+        records::candidate::write(&mut self.record, &Alert { now: &now, found: &found, place: &place, history });
         self.write_history(subject, &place, noise);
         let sizes = self.write_stamps(subject, &now, &found, noise);
         let (bytes, start) = self.container.wrap(&self.record.bytes);
@@ -95,26 +85,20 @@ impl ZtfPackets {
     }
 
     fn write_history(&mut self, subject: &Subject<'_>, place: &Context, noise: &Noise) {
-        let from =
-            subject.past.partition_point(|past| past.visit.jd < subject.visit.jd - HISTORY_DAYS);
+        let from = subject.past.partition_point(|past| past.visit.jd < subject.visit.jd - HISTORY_DAYS);
         let visible = &subject.past[from..];
         if visible.is_empty() {
             self.record.null();
             self.record.null();
             return;
         }
-        let epochs: Vec<Epoch> =
-            visible.iter().map(|past| Epoch::new(past.visit, place.rcid)).collect();
+        let epochs: Vec<Epoch> = visible.iter().map(|past| Epoch::new(past.visit, place.rcid)).collect();
         self.record.some();
         self.record.long(visible.len() as i64);
         for (past, epoch) in visible.iter().zip(&epochs) {
             let detected = past.photometry.as_ref().filter(|photometry| photometry.is_detected());
-            let found = detected
-                .map(|photometry| Detection::new(subject, past.visit, photometry, epoch, place));
-            records::prv_candidate::write(
-                &mut self.record,
-                &Earlier { epoch, found: found.as_ref(), place },
-            );
+            let found = detected.map(|photometry| Detection::new(subject, past.visit, photometry, epoch, place));
+            records::prv_candidate::write(&mut self.record, &Earlier { epoch, found: found.as_ref(), place });
         }
         self.record.long(0);
         if subject.source.population == Population::Asteroid {
@@ -150,9 +134,7 @@ impl ZtfPackets {
         ];
         let planes = [&stamps.science, &stamps.template, &stamps.difference];
         let mut ranges = [0..0, 0..0, 0..0];
-        for (((range, plane), gzip), name) in
-            ranges.iter_mut().zip(planes).zip(gzips.iter()).zip(&names)
-        {
+        for (((range, plane), gzip), name) in ranges.iter_mut().zip(planes).zip(gzips.iter()).zip(&names) {
             gzipped.clear();
             gzip.write(gzipped, plane, scratch);
             record.some();

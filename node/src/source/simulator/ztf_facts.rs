@@ -101,15 +101,10 @@ impl Context {
         let mut draws = Draws::new(mix(source.seed, 0x7a74_6632));
         let rcid = draws.below(64) as i32;
         let Surroundings { ps1, nearest, gaia } = Surroundings::of(source, &mut draws);
-        let old =
-            matches!(source.population, Population::Variable | Population::Flare | Population::Agn);
+        let old = matches!(source.population, Population::Variable | Population::Flare | Population::Agn);
         let visits = 300 + draws.below(900) as i32;
         let before = if old {
-            (
-                visits,
-                5 + draws.below(visits as u64 / 2) as i32,
-                draws.range(2_458_246.0, 2_459_800.0),
-            )
+            (visits, 5 + draws.below(visits as u64 / 2) as i32, draws.range(2_458_246.0, 2_459_800.0))
         } else {
             (visits, 0, f64::INFINITY)
         };
@@ -121,24 +116,12 @@ impl Context {
             magnr: [0.9, 0.6, 0.0, -0.2, -0.3, -0.4].map(|colour| (reference + colour) as f32),
             sigmagnr: draws.range(0.012, 0.05) as f32,
             chinr: draws.range(0.4, 1.3) as f32,
-            sharpnr: if source.host.is_some() {
-                draws.range(0.1, 1.5)
-            } else {
-                draws.range(-0.08, 0.05)
-            } as f32,
+            sharpnr: if source.host.is_some() { draws.range(0.1, 1.5) } else { draws.range(-0.08, 0.05) } as f32,
             ranr: source.ra + draws.range(-1.0, 1.0) * distance / 3600.0,
             decnr: source.dec + draws.range(-1.0, 1.0) * distance / 3600.0,
             ssdistnr: if asteroid { draws.range(0.0, 2.0) as f32 } else { MISSING },
-            ssmagnr: if asteroid {
-                (source.magnitudes[2] + draws.range(-0.3, 0.3)) as f32
-            } else {
-                MISSING
-            },
-            ssnamenr: if asteroid {
-                (10_000 + draws.below(600_000)).to_string()
-            } else {
-                "null".into()
-            },
+            ssmagnr: if asteroid { (source.magnitudes[2] + draws.range(-0.3, 0.3)) as f32 } else { MISSING },
+            ssnamenr: if asteroid { (10_000 + draws.below(600_000)).to_string() } else { "null".into() },
             nmtchps: 1 + draws.below(18) as i32,
             ps1,
             nmatches: 200 + draws.below(2000) as i32,
@@ -165,12 +148,8 @@ impl Surroundings {
         let close = draws.range(0.05, 0.45);
         let [_, g, r, i, z, _] = source.magnitudes;
         let own = match (source.population, &source.host) {
-            (Population::Variable | Population::Flare, _) => {
-                Some((close, [g, r, i, z], draws.range(0.9, 1.0)))
-            }
-            (Population::Agn, Some(host)) if host.magnitude > r => {
-                Some((close, [g, r, i, z], draws.range(0.5, 0.98)))
-            }
+            (Population::Variable | Population::Flare, _) => Some((close, [g, r, i, z], draws.range(0.9, 1.0))),
+            (Population::Agn, Some(host)) if host.magnitude > r => Some((close, [g, r, i, z], draws.range(0.5, 0.98))),
             (_, Some(host)) => {
                 let m = host.magnitude;
                 let away = libm::hypot(host.offset.0, host.offset.1);
@@ -183,11 +162,7 @@ impl Surroundings {
             _ => None,
         };
         let Some((distance, magnitudes, score)) = own else {
-            return Self {
-                ps1,
-                nearest: (f64::from(ps1[0].distance), ps1[0].magnitudes.map(f64::from)),
-                gaia,
-            };
+            return Self { ps1, nearest: (f64::from(ps1[0].distance), ps1[0].magnitudes.map(f64::from)), gaia };
         };
         ps1.rotate_right(1);
         ps1[0] = ps1_entry(draws, magnitudes, score, distance);

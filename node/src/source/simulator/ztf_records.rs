@@ -21,8 +21,7 @@ pub(super) struct Ps1 {
 }
 
 impl Ps1 {
-    pub(super) const NONE: Self =
-        Self { id: -999, magnitudes: [MISSING; 4], score: MISSING, distance: MISSING };
+    pub(super) const NONE: Self = Self { id: -999, magnitudes: [MISSING; 4], score: MISSING, distance: MISSING };
 }
 
 /// What `candidate` is made from.

@@ -25,9 +25,7 @@ pub enum CatalogError {
         path: PathBuf,
     },
     /// The file is of a format that this program does not read.
-    #[error(
-        "{path} has catalog format {found}, this program reads {supported}; import the catalog again"
-    )]
+    #[error("{path} has catalog format {found}, this program reads {supported}; import the catalog again")]
     Format {
         /// The file.
         path: PathBuf,
@@ -86,10 +84,7 @@ pub enum CatalogError {
 
 impl CatalogError {
     /// For `map_err` after a file operation.
-    pub(super) fn io<'a>(
-        doing: &'static str,
-        path: &'a Path,
-    ) -> impl FnOnce(io::Error) -> Self + 'a {
+    pub(super) fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| Self::Io { doing, path: path.to_owned(), source }
     }
 
@@ -144,9 +139,7 @@ pub enum ImportError {
         columns: String,
     },
     /// No row has a position.
-    #[error(
-        "{path}: none of its {read} rows has a possible position in {ra}, {dec} (decimal degrees)"
-    )]
+    #[error("{path}: none of its {read} rows has a possible position in {ra}, {dec} (decimal degrees)")]
     NoRows {
         /// The table.
         path: PathBuf,
@@ -181,8 +174,7 @@ impl ImportError {
 /// ` (did you mean "x"?); it has: a, b, c`, for messages about a name that is not there.
 pub(super) fn hint<'a>(wanted: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
     let lower = wanted.to_lowercase();
-    let nearest =
-        names.clone().map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name));
+    let nearest = names.clone().map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name));
     let nearest = nearest.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.7);
     let nearest = nearest.map_or(String::new(), |(_, name)| format!(" (did you mean {name:?}?)"));
     format!("{nearest}; it has: {}", names.collect::<Vec<_>>().join(", "))

@@ -32,10 +32,7 @@ const FORMAT: u32 = 1;
 /// The length of what stands before the header.
 const PREFIX: usize = 32;
 
-const _: () = assert!(
-    cfg!(target_endian = "little"),
-    "catalog files are read in place and are little-endian"
-);
+const _: () = assert!(cfg!(target_endian = "little"), "catalog files are read in place and are little-endian");
 
 /// Where the catalog came from.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -77,9 +74,7 @@ impl Layout {
     pub(super) fn of(header: &Header, header_length: usize) -> Option<Self> {
         let rows = usize::try_from(header.rows).ok()?;
         let start = PREFIX.checked_add(header_length)?.checked_next_multiple_of(64)?;
-        let part = |start: usize, count: usize, size: usize| {
-            Some(start..start.checked_add(count.checked_mul(size)?)?)
-        };
+        let part = |start: usize, count: usize, size: usize| Some(start..start.checked_add(count.checked_mul(size)?)?);
         let keys = part(start, rows, 8)?;
         let vectors = part(keys.end, rows, 24)?;
         let offsets = part(vectors.end, rows.checked_add(1)?, 8)?;
@@ -121,19 +116,14 @@ impl Header {
         let header_length = u32_at(12).ok_or_else(short)? as usize;
         let (checksum, length) = (u64_at(16).ok_or_else(short)?, u64_at(24).ok_or_else(short)?);
         if length != bytes.len() as u64 {
-            return Err(damaged(&format!(
-                "it is {} bytes long and should be {length}",
-                bytes.len()
-            )));
+            return Err(damaged(&format!("it is {} bytes long and should be {length}", bytes.len())));
         }
         let json = bytes.get(PREFIX..PREFIX + header_length).ok_or_else(short)?;
         if xxh3_64(json) != checksum {
             return Err(damaged("its header does not match its checksum"));
         }
-        let header: Self = serde_json::from_slice(json)
-            .map_err(|error| damaged(&format!("its header: {error}")))?;
-        let layout =
-            Layout::of(&header, header_length).filter(|layout| layout.rows.end == bytes.len());
+        let header: Self = serde_json::from_slice(json).map_err(|error| damaged(&format!("its header: {error}")))?;
+        let layout = Layout::of(&header, header_length).filter(|layout| layout.rows.end == bytes.len());
         Ok((header, layout.ok_or_else(|| damaged("its parts do not fit its length"))?))
     }
 }

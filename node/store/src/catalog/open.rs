@@ -3,9 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use boom_sky::crossmatch::{
-    Hit, IndexView, Match, MatchRule, healpix, is_position, select, unit_vector,
-};
+use boom_sky::crossmatch::{Hit, IndexView, Match, MatchRule, healpix, is_position, select, unit_vector};
 use boom_sky::document::{Writer, tag};
 
 use super::error::{CatalogError, hint};
@@ -49,13 +47,9 @@ impl Catalog {
         let map = Map::of(&file).map_err(CatalogError::io("mapping catalog", path))?;
         let (header, layout) = Header::decode(path, &map)?;
         let catalog = Self { path: path.to_owned(), header, layout, map };
-        catalog
-            .index()?
-            .validate()
-            .map_err(|error| CatalogError::damaged(path, error.to_string()))?;
+        catalog.index()?.validate().map_err(|error| CatalogError::damaged(path, error.to_string()))?;
         let offsets = catalog.offsets()?;
-        let ends_fit =
-            offsets.first() == Some(&0) && offsets.last() == Some(&catalog.header.row_bytes);
+        let ends_fit = offsets.first() == Some(&0) && offsets.last() == Some(&catalog.header.row_bytes);
         if !ends_fit || !offsets.is_sorted() {
             return Err(CatalogError::damaged(path, "its row offsets are out of order"));
         }
@@ -125,17 +119,11 @@ impl Catalog {
             }
         }
         let Some(distance) = &rule.distance else { return Ok(()) };
-        if !self
-            .columns()
-            .iter()
-            .any(|column| column.name == distance.redshift && column.kind.is_number())
-        {
+        if !self.columns().iter().any(|column| column.name == distance.redshift && column.kind.is_number()) {
             return Err(self.no_column("column of numbers", &distance.redshift));
         }
-        for (key, value) in [
-            ("distance_max", distance.distance_max),
-            ("distance_max_near", distance.distance_max_near),
-        ] {
+        for (key, value) in [("distance_max", distance.distance_max), ("distance_max_near", distance.distance_max_near)]
+        {
             if !(value > 0.0 && value.is_finite()) {
                 return bad(format!("{key} is {value}, and must be above 0"));
             }
@@ -145,12 +133,7 @@ impl Catalog {
 
     fn no_column(&self, wanted: &'static str, column: &str) -> CatalogError {
         let hint = hint(column, self.columns().iter().map(|column| column.name.as_str()));
-        CatalogError::Column {
-            catalog: self.name().to_owned(),
-            wanted,
-            column: column.to_owned(),
-            hint,
-        }
+        CatalogError::Column { catalog: self.name().to_owned(), wanted, column: column.to_owned(), hint }
     }
 
     /// Appends the rows that `rule` keeps around a position (degrees) to `out`, as one BSON array of documents, and says how
@@ -192,12 +175,7 @@ impl Catalog {
         written.map(|()| matches.len())
     }
 
-    fn write_matches(
-        &self,
-        rule: &MatchRule,
-        matches: &[Match],
-        out: &mut Vec<u8>,
-    ) -> Result<(), CatalogError> {
+    fn write_matches(&self, rule: &MatchRule, matches: &[Match], out: &mut Vec<u8>) -> Result<(), CatalogError> {
         let mut writer = Writer::new(out);
         let array = writer.open_root();
         for (at, found) in matches.iter().enumerate() {
@@ -215,12 +193,7 @@ impl Catalog {
     }
 
     /// Appends the projected elements of a row.
-    fn write_row(
-        &self,
-        row: u32,
-        rule: &MatchRule,
-        writer: &mut Writer<'_>,
-    ) -> Result<(), CatalogError> {
+    fn write_row(&self, row: u32, rule: &MatchRule, writer: &mut Writer<'_>) -> Result<(), CatalogError> {
         let wanted = |name: &[u8]| {
             rule.projection.iter().any(|column| column.as_bytes() == name)
                 || name == self.header.ra.as_bytes()
@@ -273,10 +246,8 @@ impl Catalog {
     /// [`CatalogError::Damaged`].
     pub fn verify(&self) -> Result<(), CatalogError> {
         let mut digest = Digest::of(&self.header.ra, &self.header.dec, &self.header.columns);
-        let (keys, vectors) = (
-            self.numbers::<u64>(&self.layout.keys)?,
-            self.numbers::<[f64; 3]>(&self.layout.vectors)?,
-        );
+        let (keys, vectors) =
+            (self.numbers::<u64>(&self.layout.keys)?, self.numbers::<[f64; 3]>(&self.layout.vectors)?);
         for (row, (&key, vector)) in (0u32..).zip(keys.iter().zip(vectors)) {
             let (ra, dec) = self.position(row)?;
             if !is_position(ra, dec) || healpix(ra, dec) != key || unit_vector(ra, dec) != *vector {
@@ -316,19 +287,14 @@ impl Catalog {
             self.numbers(&self.layout.vectors)?,
             self.numbers(&self.layout.buckets)?,
         );
-        IndexView::new(keys, vectors, buckets)
-            .map_err(|error| CatalogError::damaged(&self.path, error.to_string()))
+        IndexView::new(keys, vectors, buckets).map_err(|error| CatalogError::damaged(&self.path, error.to_string()))
     }
 
     fn offsets(&self) -> Result<&[u64], CatalogError> {
         self.numbers(&self.layout.offsets)
     }
 
-    fn numbers<T: bytemuck::AnyBitPattern>(
-        &self,
-        range: &std::ops::Range<usize>,
-    ) -> Result<&[T], CatalogError> {
-        bytemuck::try_cast_slice(self.part(range))
-            .map_err(|error| CatalogError::damaged(&self.path, error.to_string()))
+    fn numbers<T: bytemuck::AnyBitPattern>(&self, range: &std::ops::Range<usize>) -> Result<&[T], CatalogError> {
+        bytemuck::try_cast_slice(self.part(range)).map_err(|error| CatalogError::damaged(&self.path, error.to_string()))
     }
 }

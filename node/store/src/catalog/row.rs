@@ -115,8 +115,7 @@ impl<'a> Elements<'a> {
     /// Walks a row; nothing when it is not as long as it says.
     pub(super) fn of(row: &'a [u8]) -> Option<Self> {
         let said = i32::from_le_bytes(*row.first_chunk()?);
-        let whole =
-            row.len() >= 5 && usize::try_from(said) == Ok(row.len()) && row.last() == Some(&0);
+        let whole = row.len() >= 5 && usize::try_from(said) == Ok(row.len()) && row.last() == Some(&0);
         whole.then(|| Self { rest: &row[4..row.len() - 1] })
     }
 

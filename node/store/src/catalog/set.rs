@@ -20,9 +20,7 @@ impl CatalogSet {
     /// When the directory cannot be read, a file cannot be opened, or two hold catalogs of one name.
     pub fn open_dir(dir: &Path) -> Result<Self, CatalogError> {
         let mut paths = Vec::new();
-        for entry in
-            std::fs::read_dir(dir).map_err(CatalogError::io("listing the catalogs of", dir))?
-        {
+        for entry in std::fs::read_dir(dir).map_err(CatalogError::io("listing the catalogs of", dir))? {
             let path = entry.map_err(CatalogError::io("listing the catalogs of", dir))?.path();
             if path.extension().is_some_and(|extension| extension == EXTENSION) {
                 paths.push(path);

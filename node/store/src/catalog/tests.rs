@@ -42,13 +42,7 @@ const GALAXIES: [Galaxy; 5] = [
 fn write(dir: &Path, rows: &[Galaxy]) -> Written {
     let mut writer = CatalogWriter::new(galaxies()).unwrap();
     for (name, ra, dec, z) in rows {
-        let row = [
-            Cell::Text(name),
-            Cell::Double(*ra),
-            Cell::Double(*dec),
-            Cell::Double(*z),
-            Cell::Int(1),
-        ];
+        let row = [Cell::Text(name), Cell::Double(*ra), Cell::Double(*dec), Cell::Double(*z), Cell::Int(1)];
         writer.push(&row).unwrap();
     }
     writer.write(dir, ImportRecord::default()).unwrap()
@@ -62,18 +56,11 @@ fn opened(galaxies: &[Galaxy]) -> (TempDir, Catalog) {
 }
 
 fn rule(radius_arcsec: f64) -> MatchRule {
-    MatchRule {
-        catalog: "NED".to_owned(),
-        radius_arcsec,
-        projection: vec![],
-        max_results: None,
-        distance: None,
-    }
+    MatchRule { catalog: "NED".to_owned(), radius_arcsec, projection: vec![], max_results: None, distance: None }
 }
 
 fn by_distance() -> MatchRule {
-    let distance =
-        DistanceRule { redshift: "z".to_owned(), distance_max: 30.0, distance_max_near: 300.0 };
+    let distance = DistanceRule { redshift: "z".to_owned(), distance_max: 30.0, distance_max_near: 300.0 };
     MatchRule { distance: Some(distance), ..rule(300.0) }
 }
 
@@ -87,12 +74,11 @@ fn matched(catalog: &Catalog, ra: f64, dec: f64, rule: &MatchRule) -> Vec<Docume
 
 /// An array that stands alone is encoded as a document with the keys 0, 1, …
 fn documents(array: &[u8]) -> Vec<Document> {
-    let elements =
-        RawDocument::from_bytes(array).unwrap().iter().enumerate().map(|(at, element)| {
-            let (key, value) = element.unwrap();
-            assert_eq!(key.as_str(), at.to_string());
-            Document::try_from(value.as_document().unwrap()).unwrap()
-        });
+    let elements = RawDocument::from_bytes(array).unwrap().iter().enumerate().map(|(at, element)| {
+        let (key, value) = element.unwrap();
+        assert_eq!(key.as_str(), at.to_string());
+        Document::try_from(value.as_document().unwrap()).unwrap()
+    });
     elements.collect()
 }
 
@@ -106,13 +92,11 @@ fn a_match_is_the_row_with_its_distance_nearest_first() {
     let matches = matched(&catalog, 10.0, 20.0, &rule(30.0));
     assert_eq!(names(&matches), ["no redshift", "close", "far"]);
     let distance = separation_arcsec(10.0, 20.0, 10.0, 20.0 + SEC);
-    let close = doc! {"objname": "close", "ra": 10.0, "dec": 20.0 + SEC, "z": 0.1, "n": 1i64, "distance_arcsec": distance};
+    let close =
+        doc! {"objname": "close", "ra": 10.0, "dec": 20.0 + SEC, "z": 0.1, "n": 1i64, "distance_arcsec": distance};
     assert_eq!(matches[1], close);
     // A redshift that is NaN is absent.
-    assert_eq!(
-        matches[0],
-        doc! {"objname": "no redshift", "ra": 10.0, "dec": 20.0, "n": 1i64, "distance_arcsec": 0.0}
-    );
+    assert_eq!(matches[0], doc! {"objname": "no redshift", "ra": 10.0, "dec": 20.0, "n": 1i64, "distance_arcsec": 0.0});
     assert!(matched(&catalog, 190.0, -20.0, &rule(30.0)).is_empty());
     assert!(matched(&catalog, f64::NAN, 20.0, &rule(30.0)).is_empty());
 }
@@ -131,8 +115,7 @@ fn the_distance_rule_orders_by_kpc_and_leaves_out_what_has_no_redshift() {
     let (_dir, catalog) = opened(&GALAXIES);
     let matches = matched(&catalog, 10.0, 20.0, &by_distance());
     assert_eq!(names(&matches), ["near", "close", "far"]);
-    let kpc: Vec<f64> =
-        matches.iter().map(|document| document.get_f64("distance_kpc").unwrap()).collect();
+    let kpc: Vec<f64> = matches.iter().map(|document| document.get_f64("distance_kpc").unwrap()).collect();
     assert_eq!(kpc[0], -1.0);
     assert!((kpc[1] - 2.0).abs() < 1e-6 && (kpc[2] - 29.0).abs() < 1e-6, "{kpc:?}");
 }
@@ -189,10 +172,7 @@ fn a_file_cut_anywhere_is_an_error_and_never_a_panic() {
     for length in 0..bytes.len() {
         fs::write(&path, &bytes[..length]).unwrap();
         let error = Catalog::open(&path).expect_err("a cut file does not open");
-        assert!(
-            matches!(error, CatalogError::Foreign { .. } | CatalogError::Damaged { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, CatalogError::Foreign { .. } | CatalogError::Damaged { .. }), "{error}");
     }
     fs::write(&path, [&bytes[..], b"x"].concat()).unwrap();
     assert!(Catalog::open(&path).unwrap_err().to_string().contains("should be"));
@@ -227,8 +207,7 @@ fn a_damaged_row_is_an_error_and_leaves_the_output_as_it_was() {
     fs::write(&path, &bytes).unwrap();
     let catalog = Catalog::open(&path).unwrap();
     let mut out = b"before".to_vec();
-    let error =
-        catalog.matches(10.0, 20.0, &rule(300.0), &mut Scratch::default(), &mut out).unwrap_err();
+    let error = catalog.matches(10.0, 20.0, &rule(300.0), &mut Scratch::default(), &mut out).unwrap_err();
     assert!(error.to_string().contains("row 4 is not readable"), "{error}");
     assert_eq!(out, b"before");
     assert!(catalog.verify().is_err());
@@ -241,20 +220,10 @@ fn a_foreign_file_and_another_format_say_so() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[8] = 9;
     fs::write(&path, &bytes).unwrap();
-    assert!(
-        Catalog::open(&path)
-            .unwrap_err()
-            .to_string()
-            .contains("has catalog format 9, this program reads 1")
-    );
+    assert!(Catalog::open(&path).unwrap_err().to_string().contains("has catalog format 9, this program reads 1"));
     fs::write(&path, "objname,ra,dec").unwrap();
     assert!(Catalog::open(&path).unwrap_err().to_string().contains("is not a catalog file"));
-    assert!(
-        Catalog::open(&dir.path().join("none.boomcat"))
-            .unwrap_err()
-            .to_string()
-            .starts_with("opening catalog")
-    );
+    assert!(Catalog::open(&dir.path().join("none.boomcat")).unwrap_err().to_string().starts_with("opening catalog"));
 }
 
 #[test]
@@ -273,13 +242,8 @@ fn a_directory_is_a_set_and_two_of_one_name_are_refused() {
 #[test]
 fn a_catalog_that_cannot_be_is_refused_before_its_first_row() {
     let refused = |spec: CatalogSpec| CatalogWriter::new(spec).unwrap_err().to_string();
-    assert!(
-        refused(CatalogSpec { name: "../x".to_owned(), ..galaxies() }).contains("letters, digits")
-    );
-    assert!(
-        refused(CatalogSpec { ra: "objname".to_owned(), ..galaxies() })
-            .contains("position column \"objname\"")
-    );
+    assert!(refused(CatalogSpec { name: "../x".to_owned(), ..galaxies() }).contains("letters, digits"));
+    assert!(refused(CatalogSpec { ra: "objname".to_owned(), ..galaxies() }).contains("position column \"objname\""));
     let mut spec = galaxies();
     spec.columns.push(column("z", ColumnType::Double));
     assert!(refused(spec).contains("two columns \"z\""));

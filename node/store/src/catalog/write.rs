@@ -96,9 +96,7 @@ impl CatalogWriter {
             let found = spec.columns.iter().position(|column| column.name == wanted);
             let found = found.filter(|&at| spec.columns[at].kind.is_number());
             found.ok_or_else(|| {
-                bad(format!(
-                    "the position column {wanted:?} is not a column of numbers (decimal degrees)"
-                ))
+                bad(format!("the position column {wanted:?} is not a column of numbers (decimal degrees)"))
             })
         };
         let (ra, dec) = (place(&spec.ra)?, place(&spec.dec)?);
@@ -113,10 +111,7 @@ impl CatalogWriter {
     /// # Panics
     /// When there are fewer cells than columns.
     pub fn push(&mut self, cells: &[Cell<'_>]) -> Result<(), NoPosition> {
-        let (ra, dec) = (
-            cells[self.ra].number().ok_or(NoPosition)?,
-            cells[self.dec].number().ok_or(NoPosition)?,
-        );
+        let (ra, dec) = (cells[self.ra].number().ok_or(NoPosition)?, cells[self.dec].number().ok_or(NoPosition)?);
         if !is_position(ra, dec) || !(-180.0..=360.0).contains(&ra) {
             return Err(NoPosition);
         }
@@ -127,11 +122,7 @@ impl CatalogWriter {
         for (at, (column, cell)) in self.spec.columns.iter().zip(cells).enumerate() {
             // A right ascension of whole degrees stays a whole number.
             let turned = at == self.ra && cell.number() != Some(ra);
-            write_cell(
-                &mut writer,
-                column,
-                if turned { whole_or_double(column, ra) } else { *cell },
-            );
+            write_cell(&mut writer, column, if turned { whole_or_double(column, ra) } else { *cell });
         }
         writer.close(root);
         let (piece, start) = self.store_encoded();
@@ -167,16 +158,13 @@ impl CatalogWriter {
     /// When the system refuses, or the rows are too many for one file (2^32).
     pub fn write(mut self, dir: &Path, import: ImportRecord) -> Result<Written, CatalogError> {
         let pieces = std::mem::take(&mut self.pieces);
-        let document =
-            |row: &Row| &pieces[row.piece as usize][row.start as usize..][..row.length as usize];
+        let document = |row: &Row| &pieces[row.piece as usize][row.start as usize..][..row.length as usize];
         let mut rows = std::mem::take(&mut self.rows);
         rows.sort_unstable_by(|a, b| a.key.cmp(&b.key).then_with(|| document(a).cmp(document(b))));
         let mut digest = Digest::of(&self.spec.ra, &self.spec.dec, &self.spec.columns);
         rows.iter().for_each(|row| digest.row(document(row)));
-        let too_many = || CatalogError::Spec {
-            name: self.spec.name.clone(),
-            what: "it has 2^32 rows or more".to_owned(),
-        };
+        let too_many =
+            || CatalogError::Spec { name: self.spec.name.clone(), what: "it has 2^32 rows or more".to_owned() };
         if u32::try_from(rows.len()).is_err() {
             return Err(too_many());
         }
@@ -199,21 +187,12 @@ impl CatalogWriter {
             write_tables(file, &rows, &buckets)?;
             rows.iter().try_for_each(|row| file.write_all(document(row)))
         })?;
-        Ok(Written {
-            path,
-            version: header.version,
-            rows: header.rows,
-            bytes: layout.rows.end as u64,
-        })
+        Ok(Written { path, version: header.version, rows: header.rows, bytes: layout.rows.end as u64 })
     }
 }
 
 fn whole_or_double(column: &Column, value: f64) -> Cell<'static> {
-    if column.kind == super::row::ColumnType::Double {
-        Cell::Double(value)
-    } else {
-        Cell::Int(value as i64)
-    }
+    if column.kind == super::row::ColumnType::Double { Cell::Double(value) } else { Cell::Int(value as i64) }
 }
 
 /// The tables in the order of the layout.
@@ -234,10 +213,7 @@ fn write_tables(file: &mut dyn Write, rows: &[Row], buckets: &[u32]) -> io::Resu
 }
 
 /// Writes a file under another name, brings it to the disk and renames it; a failure leaves nothing behind.
-fn replace(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> Result<(), CatalogError> {
+fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), CatalogError> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir).map_err(CatalogError::io("making the catalog directory", dir))?;
     let temporary = path.with_extension(format!("{EXTENSION}.{}.tmp", std::process::id()));

@@ -36,7 +36,9 @@ pub enum StoreError {
     #[error("there is no store at {0}: it is the directory `store` in the --out of a run")]
     NotThere(PathBuf),
     /// It was written by another version.
-    #[error("the store {path} has the format `{found}`, this program reads `{FORMAT}`: use the version that wrote it, or another directory")]
+    #[error(
+        "the store {path} has the format `{found}`, this program reads `{FORMAT}`: use the version that wrote it, or another directory"
+    )]
     Format {
         /// Where it is.
         path: PathBuf,
@@ -220,7 +222,7 @@ impl Store {
             }
         };
         let database = Database::builder(path)
-            .cache_size(48 * MIB)
+            .cache_size(32 * MIB)
             .max_journaling_size(128 * MIB)
             .worker_threads(1)
             .journal_compression(CompressionType::None)
@@ -229,13 +231,13 @@ impl Store {
         let space = |name: &str, options: fn() -> KeyspaceCreateOptions| {
             database.keyspace(name, options).map_err(failed("opening a keyspace"))
         };
-        let small = || KeyspaceCreateOptions::default().manual_journal_persist(true).max_memtable_size(16 * MIB);
+        let small = || KeyspaceCreateOptions::default().manual_journal_persist(true).max_memtable_size(8 * MIB);
         let blobs = || {
             // Stamps are compressed as they come.
             let separation = KvSeparationOptions::default().compression(CompressionType::None);
             KeyspaceCreateOptions::default()
                 .manual_journal_persist(true)
-                .max_memtable_size(32 * MIB)
+                .max_memtable_size(16 * MIB)
                 .with_kv_separation(Some(separation))
         };
         let store = Self {

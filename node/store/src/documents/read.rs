@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use bson::RawDocument;
 use boom_sky::alert::{Origin, write_coordinates};
 use boom_sky::document::{EMPTY, Writer};
 use boom_sky::survey::{SURVEYS, Survey};
+use bson::RawDocument;
 
 use super::{Aliases, ObjectState, Store, StoreError, alert_key, object_key};
 

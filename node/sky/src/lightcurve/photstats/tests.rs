@@ -21,10 +21,8 @@ fn one_band(points: &[PhotPoint]) -> BandStats {
 /// Weighted least squares by a Givens rotation of the rows [1, t | m] / err into triangular form: no sums of squares, no means.
 /// Returns the rate, its error and chi-squared.
 fn givens(points: &[PhotPoint]) -> (f64, f64, f64) {
-    let mut rows: Vec<[f64; 3]> = points
-        .iter()
-        .map(|p| [1.0 / p.mag_err, (p.jd - points[0].jd) / p.mag_err, p.mag / p.mag_err])
-        .collect();
+    let mut rows: Vec<[f64; 3]> =
+        points.iter().map(|p| [1.0 / p.mag_err, (p.jd - points[0].jd) / p.mag_err, p.mag / p.mag_err]).collect();
     for column in 0..2 {
         for below in column + 1..rows.len() {
             let (a, b) = (rows[column][column], rows[below][column]);
@@ -75,20 +73,14 @@ fn a_span_of_a_hundredth_of_a_day_gives_no_slope() {
 
 #[test]
 fn a_change_within_the_errors_of_the_extreme_points_gives_no_slope() {
-    let part = |faint_err| {
-        one_band(&[point(0.0, 19.5, faint_err, "g"), point(1.0, 19.25, 0.125, "g")]).rising
-    };
+    let part = |faint_err| one_band(&[point(0.0, 19.5, faint_err, "g"), point(1.0, 19.25, 0.125, "g")]).rising;
     assert_eq!(part(0.125), None, "19.25 + 0.125 is not below 19.5 - 0.125");
     assert!(part(0.124).is_some());
 }
 
 #[test]
 fn of_two_equal_peaks_the_earlier_counts() {
-    let stats = one_band(&[
-        point(0.0, 20.0, 0.1, "g"),
-        point(1.0, 18.0, 0.1, "g"),
-        point(2.0, 18.0, 0.1, "g"),
-    ]);
+    let stats = one_band(&[point(0.0, 20.0, 0.1, "g"), point(1.0, 18.0, 0.1, "g"), point(2.0, 18.0, 0.1, "g")]);
     assert_eq!(stats.peak_jd, START + 1.0);
 }
 
@@ -107,8 +99,7 @@ fn unusable_points_are_ignored() {
 
 #[test]
 fn the_document_holds_what_there_is() {
-    let points =
-        [point(0.0, 20.0, 0.125, "Hs"), point(1.0, 18.0, 0.125, "Hs"), point(0.0, 17.0, 0.25, "g")];
+    let points = [point(0.0, 20.0, 0.125, "Hs"), point(1.0, 18.0, 0.125, "Hs"), point(0.0, 17.0, 0.25, "g")];
     let mut photstats = Photstats::default();
     let mut buffer = Vec::new();
     let mut writer = Writer::new(&mut buffer);

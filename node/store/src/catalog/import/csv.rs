@@ -36,8 +36,7 @@ impl CsvTable {
             }
         }
         let kinds = kinds.into_iter().map(|kind| kind.unwrap_or(ColumnType::String));
-        let columns =
-            names.iter().zip(kinds).map(|(name, kind)| Column { name: name.to_owned(), kind });
+        let columns = names.iter().zip(kinds).map(|(name, kind)| Column { name: name.to_owned(), kind });
         let mut skipped = Vec::new();
         let (columns, places) = usable(columns.zip(0..).collect(), &mut skipped);
         Ok(Self { path: path.to_owned(), delimiter, columns, places, skipped })
@@ -49,20 +48,12 @@ impl Table for CsvTable {
         (&self.columns, &self.skipped)
     }
 
-    fn read(
-        &mut self,
-        wanted: &[usize],
-        each: &mut dyn FnMut(&[Cell<'_>]),
-    ) -> Result<(), ImportError> {
+    fn read(&mut self, wanted: &[usize], each: &mut dyn FnMut(&[Cell<'_>])) -> Result<(), ImportError> {
         let mut reader = reader(&self.path, self.delimiter)?;
         let mut record = ByteRecord::new();
-        while reader
-            .read_byte_record(&mut record)
-            .map_err(|error| ImportError::table(&self.path, error))?
-        {
+        while reader.read_byte_record(&mut record).map_err(|error| ImportError::table(&self.path, error))? {
             let cell = |&at: &usize| {
-                let value =
-                    text(&self.path, &record, record.get(self.places[at]).unwrap_or_default())?;
+                let value = text(&self.path, &record, record.get(self.places[at]).unwrap_or_default())?;
                 Ok(cell(self.columns[at].kind, value))
             };
             let cells = wanted.iter().map(cell).collect::<Result<Vec<_>, ImportError>>()?;
@@ -84,17 +75,13 @@ fn delimiter(path: &Path) -> Result<u8, ImportError> {
     let mut line = Vec::new();
     loop {
         line.clear();
-        let read =
-            lines.read_until(b'\n', &mut line).map_err(|error| ImportError::table(path, error))?;
+        let read = lines.read_until(b'\n', &mut line).map_err(|error| ImportError::table(path, error))?;
         if read == 0 || !(line.starts_with(b"#") || line.trim_ascii().is_empty()) {
             break;
         }
     }
     let count = |delimiter: u8| line.iter().filter(|&&byte| byte == delimiter).count();
-    Ok(*b"|\t;,"
-        .iter()
-        .max_by_key(|&&delimiter| count(delimiter))
-        .expect("four delimiters are not none"))
+    Ok(*b"|\t;,".iter().max_by_key(|&&delimiter| count(delimiter)).expect("four delimiters are not none"))
 }
 
 fn text<'a>(path: &Path, record: &ByteRecord, cell: &'a [u8]) -> Result<&'a str, ImportError> {
@@ -125,10 +112,7 @@ fn widen(kind: Option<ColumnType>, value: &str) -> Option<ColumnType> {
 /// Digits after a leading zero are a name, not a number: `007` would come back as 7.
 fn is_identifier(value: &str) -> bool {
     let digits = value.strip_prefix(['+', '-']).unwrap_or(value).as_bytes();
-    value.len() > 1
-        && digits == value.as_bytes()
-        && digits[0] == b'0'
-        && digits.iter().all(u8::is_ascii_digit)
+    value.len() > 1 && digits == value.as_bytes() && digits[0] == b'0' && digits.iter().all(u8::is_ascii_digit)
 }
 
 fn cell(kind: ColumnType, value: &str) -> Cell<'_> {

@@ -46,39 +46,32 @@ impl FitsTable {
     pub(super) fn open(path: &Path, mut input: Box<dyn BufRead>) -> Result<Self, ImportError> {
         let broken = |what: String| ImportError::table(path, what);
         loop {
-            let header = Header::read(&mut input)
-                .map_err(|error| broken(format!("no binary table in it: {error}")))?;
+            let header = Header::read(&mut input).map_err(|error| broken(format!("no binary table in it: {error}")))?;
             if header.text("XTENSION") != Some("BINTABLE") || header.value("ZIMAGE") == Some("T") {
-                let length = header
-                    .data_bytes()
-                    .ok_or_else(|| broken("an HDU of impossible size".to_owned()))?;
+                let length = header.data_bytes().ok_or_else(|| broken("an HDU of impossible size".to_owned()))?;
                 let skipped = io::copy(&mut (&mut input).take(length), &mut io::sink());
                 skipped.map_err(|error| broken(error.to_string()))?;
                 continue;
             }
             if header.value("ZTABLE") == Some("T") {
-                return Err(broken(
-                    "its table is tile-compressed; uncompress it (funpack) first".to_owned(),
-                ));
+                return Err(broken("its table is tile-compressed; uncompress it (funpack) first".to_owned()));
             }
             return Self::of_header(path, input, &header).map_err(broken);
         }
     }
 
     fn of_header(path: &Path, input: Box<dyn BufRead>, header: &Header) -> Result<Self, String> {
-        let need =
-            |key: &str| header.integer(key).ok_or_else(|| format!("its table has no usable {key}"));
+        let need = |key: &str| header.integer(key).ok_or_else(|| format!("its table has no usable {key}"));
         let (row_bytes, rows, count) = (need("NAXIS1")?, need("NAXIS2")?, need("TFIELDS")?);
         if row_bytes > MOST_ROW_BYTES || count > 999 {
             return Err(format!("its table claims {count} columns of {row_bytes} bytes"));
         }
-        let (mut columns, mut fields, mut skipped, mut start) =
-            (Vec::new(), Vec::new(), Vec::new(), 0);
+        let (mut columns, mut fields, mut skipped, mut start) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for number in 1..=count {
             let name = header.text(&format!("TTYPE{number}")).unwrap_or_default().to_owned();
             let form = header.text(&format!("TFORM{number}")).unwrap_or_default();
-            let (repeat, code, width) = form_of(form)
-                .ok_or_else(|| format!("column {name:?} has the unknown TFORM {form:?}"))?;
+            let (repeat, code, width) =
+                form_of(form).ok_or_else(|| format!("column {name:?} has the unknown TFORM {form:?}"))?;
             let field = Field::of(header, number, code, start..start + width);
             start += width;
             match field.kind(repeat) {
@@ -86,28 +79,14 @@ impl FitsTable {
                     columns.push((Column { name, kind }, fields.len()));
                     fields.push(field);
                 }
-                None => skipped.push(SkippedColumn {
-                    name,
-                    reason: format!("columns of TFORM {form} are not read"),
-                }),
+                None => skipped.push(SkippedColumn { name, reason: format!("columns of TFORM {form} are not read") }),
             }
         }
         if start as u64 != row_bytes {
-            return Err(format!(
-                "its columns take {start} bytes a row and NAXIS1 says {row_bytes}"
-            ));
+            return Err(format!("its columns take {start} bytes a row and NAXIS1 says {row_bytes}"));
         }
         let (columns, places) = usable(columns, &mut skipped);
-        Ok(Self {
-            path: path.to_owned(),
-            input,
-            row_bytes: start,
-            rows,
-            columns,
-            places,
-            fields,
-            skipped,
-        })
+        Ok(Self { path: path.to_owned(), input, row_bytes: start, rows, columns, places, fields, skipped })
     }
 }
 
@@ -116,11 +95,7 @@ impl Table for FitsTable {
         (&self.columns, &self.skipped)
     }
 
-    fn read(
-        &mut self,
-        wanted: &[usize],
-        each: &mut dyn FnMut(&[Cell<'_>]),
-    ) -> Result<(), ImportError> {
+    fn read(&mut self, wanted: &[usize], each: &mut dyn FnMut(&[Cell<'_>])) -> Result<(), ImportError> {
         let mut row = vec![0; self.row_bytes];
         for number in 1..=self.rows {
             self.input.read_exact(&mut row).map_err(|error| {
@@ -129,8 +104,7 @@ impl Table for FitsTable {
             })?;
             let cell = |&at: &usize| {
                 let not_text = || {
-                    let what =
-                        format!("row {number}: column {:?} is not text", self.columns[at].name);
+                    let what = format!("row {number}: column {:?} is not text", self.columns[at].name);
                     ImportError::table(&self.path, what)
                 };
                 self.fields[self.places[at]].cell(&row).ok_or_else(not_text)
@@ -145,11 +119,8 @@ impl Table for FitsTable {
 
 impl Field {
     fn of(header: &Header, number: u64, code: u8, at: std::ops::Range<usize>) -> Self {
-        let float = |key: &str| {
-            header
-                .value(&format!("{key}{number}"))
-                .and_then(|value| value.replace('D', "E").parse().ok())
-        };
+        let float =
+            |key: &str| header.value(&format!("{key}{number}")).and_then(|value| value.replace('D', "E").parse().ok());
         let null = header.value(&format!("TNULL{number}")).and_then(|value| value.parse().ok());
         let (scale, zero) = (float("TSCAL").unwrap_or(1.0), float("TZERO").unwrap_or(0.0));
         Self { code, start: at.start, width: at.len(), null, scale, zero }
@@ -289,13 +260,9 @@ impl Header {
             let groups = axis == 1 && length == 0 && self.value("GROUPS") == Some("T");
             elements = elements.checked_mul(if groups { 1 } else { length })?;
         }
-        let (extra, groups) =
-            (self.integer("PCOUNT").unwrap_or(0), self.integer("GCOUNT").unwrap_or(1));
+        let (extra, groups) = (self.integer("PCOUNT").unwrap_or(0), self.integer("GCOUNT").unwrap_or(1));
         let bits: i64 = self.value("BITPIX")?.parse().ok()?;
-        let bytes = elements
-            .checked_add(extra)?
-            .checked_mul(groups)?
-            .checked_mul(bits.unsigned_abs() / 8)?;
+        let bytes = elements.checked_add(extra)?.checked_mul(groups)?.checked_mul(bits.unsigned_abs() / 8)?;
         bytes.checked_next_multiple_of(BLOCK as u64)
     }
 }

@@ -72,11 +72,7 @@ trait Table {
     fn columns(&self) -> (&[Column], &[SkippedColumn]);
 
     /// Reads the rows once, giving `each` the cells of the `wanted` columns (positions in `columns`, in ascending order).
-    fn read(
-        &mut self,
-        wanted: &[usize],
-        each: &mut dyn FnMut(&[Cell<'_>]),
-    ) -> Result<(), ImportError>;
+    fn read(&mut self, wanted: &[usize], each: &mut dyn FnMut(&[Cell<'_>])) -> Result<(), ImportError>;
 }
 
 /// Pairs of names, in lower case, that hold a position in degrees; the first pair that a table has is taken.
@@ -117,12 +113,7 @@ pub fn import(file: &Path, options: &ImportOptions) -> Result<ImportSummary, Imp
     let wanted = choose(file, columns, options, [&ra, &dec])?;
     let kept: Vec<Column> = wanted.iter().map(|&at| columns[at].clone()).collect();
     let skipped = skipped.to_vec();
-    let spec = CatalogSpec {
-        name: options.name.clone(),
-        ra: ra.clone(),
-        dec: dec.clone(),
-        columns: kept.clone(),
-    };
+    let spec = CatalogSpec { name: options.name.clone(), ra: ra.clone(), dec: dec.clone(), columns: kept.clone() };
     let mut writer = CatalogWriter::new(spec)?;
     let (mut read, mut refused, mut first_refused) = (0, 0, None);
     table.read(&wanted, &mut |cells| {
@@ -140,29 +131,15 @@ pub fn import(file: &Path, options: &ImportOptions) -> Result<ImportSummary, Imp
     let written = writer.write(&options.out_dir, record)?;
     let name = options.name.clone();
     let (path, bytes, rows, version) = (written.path, written.bytes, written.rows, written.version);
-    Ok(ImportSummary {
-        name,
-        version,
-        path,
-        bytes,
-        rows,
-        refused,
-        first_refused,
-        ra,
-        dec,
-        columns: kept,
-        skipped,
-    })
+    Ok(ImportSummary { name, version, path, bytes, rows, refused, first_refused, ra, dec, columns: kept, skipped })
 }
 
 /// Opens a table by what its first bytes say.
 fn open(path: &Path) -> Result<Box<dyn Table>, ImportError> {
-    let file =
-        File::open(path).map_err(|source| ImportError::Read { path: path.to_owned(), source })?;
+    let file = File::open(path).map_err(|source| ImportError::Read { path: path.to_owned(), source })?;
     let mut first = [0; 4];
-    let got = BufReader::new(&file)
-        .read(&mut first)
-        .map_err(|source| ImportError::Read { path: path.to_owned(), source })?;
+    let got =
+        BufReader::new(&file).read(&mut first).map_err(|source| ImportError::Read { path: path.to_owned(), source })?;
     if first == *b"PAR1" {
         return Ok(Box::new(parquet::ParquetTable::open(path)?));
     }
@@ -170,13 +147,10 @@ fn open(path: &Path) -> Result<Box<dyn Table>, ImportError> {
     let start = text.fill_buf().map_err(|error| ImportError::table(path, error))?;
     match start {
         _ if got == 0 => Err(ImportError::table(path, "the file is empty")),
-        start if start.starts_with(b"SIMPLE  =") => {
-            Ok(Box::new(fits::FitsTable::open(path, text)?))
+        start if start.starts_with(b"SIMPLE  =") => Ok(Box::new(fits::FitsTable::open(path, text)?)),
+        start if start.contains(&0) => {
+            Err(ImportError::table(path, "neither Parquet, nor FITS, nor CSV text (the latter two may be gzipped)"))
         }
-        start if start.contains(&0) => Err(ImportError::table(
-            path,
-            "neither Parquet, nor FITS, nor CSV text (the latter two may be gzipped)",
-        )),
         _ => Ok(Box::new(csv::CsvTable::open(path)?)),
     }
 }
@@ -186,41 +160,26 @@ fn inflated(path: &Path) -> Result<Box<dyn BufRead>, ImportError> {
     let failed = |source: io::Error| ImportError::Read { path: path.to_owned(), source };
     let mut file = BufReader::with_capacity(1 << 18, File::open(path).map_err(failed)?);
     let gzipped = file.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]);
-    Ok(if gzipped {
-        Box::new(BufReader::with_capacity(1 << 18, MultiGzDecoder::new(file)))
-    } else {
-        Box::new(file)
-    })
+    Ok(if gzipped { Box::new(BufReader::with_capacity(1 << 18, MultiGzDecoder::new(file))) } else { Box::new(file) })
 }
 
 /// The columns of the position: those named, else the first pair that is there and holds numbers.
-fn position(
-    path: &Path,
-    columns: &[Column],
-    options: &ImportOptions,
-) -> Result<(String, String), ImportError> {
-    let named =
-        |name: &Option<String>| name.as_ref().map(|name| find(path, columns, name)).transpose();
+fn position(path: &Path, columns: &[Column], options: &ImportOptions) -> Result<(String, String), ImportError> {
+    let named = |name: &Option<String>| name.as_ref().map(|name| find(path, columns, name)).transpose();
     let (ra, dec) = (named(&options.ra)?, named(&options.dec)?);
-    let numbers = |wanted: &str| {
-        columns
-            .iter()
-            .find(|column| column.kind.is_number() && column.name.to_lowercase() == wanted)
-    };
-    let pair = POSITIONS.iter().find_map(|(ra_name, dec_name)| {
-        Some((ra.or_else(|| numbers(ra_name))?, dec.or_else(|| numbers(dec_name))?))
-    });
+    let numbers =
+        |wanted: &str| columns.iter().find(|column| column.kind.is_number() && column.name.to_lowercase() == wanted);
+    let pair = POSITIONS
+        .iter()
+        .find_map(|(ra_name, dec_name)| Some((ra.or_else(|| numbers(ra_name))?, dec.or_else(|| numbers(dec_name))?)));
     let Some((ra, dec)) = pair.or(ra.zip(dec)) else {
-        let columns =
-            columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
+        let columns = columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
         return Err(ImportError::Position { path: path.to_owned(), columns });
     };
     for column in [ra, dec] {
         if !column.kind.is_number() {
-            let what = format!(
-                "column {:?} holds no numbers; a position is two columns of decimal degrees",
-                column.name
-            );
+            let what =
+                format!("column {:?} holds no numbers; a position is two columns of decimal degrees", column.name);
             return Err(ImportError::table(path, what));
         }
     }
@@ -245,18 +204,13 @@ fn choose(
         find(path, columns, name)?;
     }
     let keep = |name: &String| {
-        options.columns.is_empty()
-            || options.columns.contains(name)
-            || position.contains(&name.as_str())
+        options.columns.is_empty() || options.columns.contains(name) || position.contains(&name.as_str())
     };
     Ok((0..columns.len()).filter(|&at| keep(&columns[at].name)).collect())
 }
 
 /// Sets aside columns that cannot be kept: without a name, or with the name of one before them.
-fn usable(
-    columns: Vec<(Column, usize)>,
-    skipped: &mut Vec<SkippedColumn>,
-) -> (Vec<Column>, Vec<usize>) {
+fn usable(columns: Vec<(Column, usize)>, skipped: &mut Vec<SkippedColumn>) -> (Vec<Column>, Vec<usize>) {
     let (mut kept, mut places): (Vec<Column>, Vec<usize>) = (Vec::new(), Vec::new());
     for (column, place) in columns {
         let reason = if column.name.is_empty() || column.name.contains('\0') {

@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use parquet::basic::{ConvertedType, LogicalType, Type as Physical};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_typed_column_reader};
-use parquet::data_type::{
-    BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type,
-};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
@@ -29,23 +27,14 @@ pub(super) struct ParquetTable {
 
 impl ParquetTable {
     pub(super) fn open(path: &Path) -> Result<Self, ImportError> {
-        let file = File::open(path)
-            .map_err(|source| ImportError::Read { path: path.to_owned(), source })?;
-        let reader =
-            SerializedFileReader::new(file).map_err(|error| ImportError::table(path, error))?;
+        let file = File::open(path).map_err(|source| ImportError::Read { path: path.to_owned(), source })?;
+        let reader = SerializedFileReader::new(file).map_err(|error| ImportError::table(path, error))?;
         let (mut columns, mut skipped) = (Vec::new(), Vec::new());
-        for (place, descriptor) in
-            reader.metadata().file_metadata().schema_descr().columns().iter().enumerate()
-        {
+        for (place, descriptor) in reader.metadata().file_metadata().schema_descr().columns().iter().enumerate() {
             match kind(descriptor) {
-                Ok(kind) => {
-                    columns.push((Column { name: descriptor.name().to_owned(), kind }, place))
-                }
+                Ok(kind) => columns.push((Column { name: descriptor.name().to_owned(), kind }, place)),
                 Err(reason) => {
-                    skipped.push(SkippedColumn {
-                        name: descriptor.path().string(),
-                        reason: reason.to_owned(),
-                    });
+                    skipped.push(SkippedColumn { name: descriptor.path().string(), reason: reason.to_owned() });
                 }
             }
         }
@@ -53,12 +42,7 @@ impl ParquetTable {
         Ok(Self { path: path.to_owned(), reader, columns, places, skipped })
     }
 
-    fn read_group(
-        &self,
-        group: &dyn RowGroupReader,
-        wanted: &[usize],
-        each: Each<'_>,
-    ) -> Result<(), ParquetError> {
+    fn read_group(&self, group: &dyn RowGroupReader, wanted: &[usize], each: Each<'_>) -> Result<(), ParquetError> {
         let schema = self.reader.metadata().file_metadata().schema_descr();
         let open = |&at: &usize| {
             let place = self.places[at];
@@ -71,19 +55,13 @@ impl ParquetTable {
             for (batch, &at) in batches.iter_mut().zip(wanted) {
                 let name = &self.columns[at].name;
                 if batch.fill(rows)? != rows {
-                    return Err(ParquetError::General(format!(
-                        "column {name:?} has fewer rows than the table"
-                    )));
+                    return Err(ParquetError::General(format!("column {name:?} has fewer rows than the table")));
                 }
             }
             for row in 0..rows {
                 let cells = batches.iter_mut().zip(wanted).map(|(batch, &at)| {
-                    let not_text = || {
-                        ParquetError::General(format!(
-                            "column {:?} is not UTF-8 text",
-                            self.columns[at].name
-                        ))
-                    };
+                    let not_text =
+                        || ParquetError::General(format!("column {:?} is not UTF-8 text", self.columns[at].name));
                     batch.cell(row).ok_or_else(not_text)
                 });
                 each(&cells.collect::<Result<Vec<_>, _>>()?);
@@ -160,16 +138,12 @@ impl Batch {
             ColumnReader::BoolColumnReader(_) => Self::Bool(Typed::new(reader)),
             ColumnReader::Int32ColumnReader(_) if unsigned => Self::Unsigned(Typed::new(reader)),
             ColumnReader::Int32ColumnReader(_) => Self::Int(Typed::new(reader)),
-            ColumnReader::Int64ColumnReader(_) if unsigned => {
-                Self::UnsignedLong(Typed::new(reader))
-            }
+            ColumnReader::Int64ColumnReader(_) if unsigned => Self::UnsignedLong(Typed::new(reader)),
             ColumnReader::Int64ColumnReader(_) => Self::Long(Typed::new(reader)),
             ColumnReader::FloatColumnReader(_) => Self::Float(Typed::new(reader)),
             ColumnReader::DoubleColumnReader(_) => Self::Double(Typed::new(reader)),
             ColumnReader::ByteArrayColumnReader(_) => Self::Text(Typed::new(reader)),
-            ColumnReader::Int96ColumnReader(_) | ColumnReader::FixedLenByteArrayColumnReader(_) => {
-                Self::Unread
-            }
+            ColumnReader::Int96ColumnReader(_) | ColumnReader::FixedLenByteArrayColumnReader(_) => Self::Unread,
         }
     }
 
@@ -193,9 +167,7 @@ impl Batch {
             Self::Int(typed) => typed.next(row).map(|&value| Cell::Int(value.into())),
             Self::Unsigned(typed) => typed.next(row).map(|&value| Cell::Int((value as u32).into())),
             Self::Long(typed) => typed.next(row).map(|&value| Cell::Int(value)),
-            Self::UnsignedLong(typed) => {
-                typed.next(row).map(|&value| Cell::Double(value as u64 as f64))
-            }
+            Self::UnsignedLong(typed) => typed.next(row).map(|&value| Cell::Double(value as u64 as f64)),
             Self::Float(typed) => typed.next(row).map(|&value| Cell::Double(value.into())),
             Self::Double(typed) => typed.next(row).map(|&value| Cell::Double(value)),
             Self::Text(typed) => {
@@ -218,12 +190,7 @@ struct Typed<T: DataType> {
 
 impl<T: DataType> Typed<T> {
     fn new(reader: ColumnReader) -> Self {
-        Self {
-            reader: get_typed_column_reader(reader),
-            levels: Vec::new(),
-            values: Vec::new(),
-            next: 0,
-        }
+        Self { reader: get_typed_column_reader(reader), levels: Vec::new(), values: Vec::new(), next: 0 }
     }
 
     fn fill(&mut self, rows: usize) -> Result<usize, ParquetError> {
@@ -232,12 +199,8 @@ impl<T: DataType> Typed<T> {
         self.next = 0;
         let mut records = 0;
         while records < rows {
-            let (more, _, _) = self.reader.read_records(
-                rows - records,
-                Some(&mut self.levels),
-                None,
-                &mut self.values,
-            )?;
+            let (more, _, _) =
+                self.reader.read_records(rows - records, Some(&mut self.levels), None, &mut self.values)?;
             if more == 0 {
                 break;
             }

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use bson::Bson;
 use flate2::{Compression, write::GzEncoder};
 use parquet::data_type::{
-    BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArrayType, Int32Type,
-    Int64Type,
+    BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArrayType, Int32Type, Int64Type,
 };
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
@@ -22,20 +21,10 @@ struct Imported {
 }
 
 fn options(dir: &Path) -> ImportOptions {
-    ImportOptions {
-        name: "T".to_owned(),
-        ra: None,
-        dec: None,
-        columns: vec![],
-        out_dir: dir.join("catalogs"),
-    }
+    ImportOptions { name: "T".to_owned(), ra: None, dec: None, columns: vec![], out_dir: dir.join("catalogs") }
 }
 
-fn try_import(
-    name: &str,
-    bytes: &[u8],
-    change: impl FnOnce(&mut ImportOptions),
-) -> Result<Imported, ImportError> {
+fn try_import(name: &str, bytes: &[u8], change: impl FnOnce(&mut ImportOptions)) -> Result<Imported, ImportError> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(name);
     fs::write(&file, bytes).unwrap();
@@ -61,10 +50,7 @@ fn refused(name: &str, bytes: &[u8], change: impl FnOnce(&mut ImportOptions)) ->
 impl Imported {
     /// All rows, ordered by a column.
     fn rows(&self, by: &str) -> Vec<Document> {
-        let row = |row| {
-            Document::try_from(RawDocument::from_bytes(self.catalog.row(row).unwrap()).unwrap())
-                .unwrap()
-        };
+        let row = |row| Document::try_from(RawDocument::from_bytes(self.catalog.row(row).unwrap()).unwrap()).unwrap();
         let mut rows: Vec<Document> = (0..self.catalog.len() as u32).map(row).collect();
         rows.sort_by_key(|row| row.get(by).map(Bson::to_string));
         rows
@@ -115,10 +101,7 @@ fn rows_without_a_possible_position_are_counted_and_the_first_is_named() {
     let table = imported("t.csv", b"ra,dec\n1,2\n,3\n4,91\n361,0\nnan,0\n-180,0\n");
     let summary = &table.summary;
     assert_eq!((summary.rows, summary.refused, summary.first_refused), (2, 4, Some(2)));
-    assert_eq!(
-        (table.catalog.import_record().rows_read, table.catalog.import_record().rows_refused),
-        (6, 4)
-    );
+    assert_eq!((table.catalog.import_record().rows_read, table.catalog.import_record().rows_refused), (6, 4));
     let none = refused("t.csv", b"ra,dec\n1,92\n", |_| {});
     assert!(none.contains("none of its 1 rows has a possible position in ra, dec"), "{none}");
 }
@@ -130,19 +113,13 @@ fn the_position_is_recognised_or_named() {
         (table.ra, table.dec)
     };
     assert_eq!(names("x,RAJ2000,DEJ2000,name"), ("RAJ2000".to_owned(), "DEJ2000".to_owned()));
-    assert_eq!(
-        names("_RAJ2000,_DEJ2000,n,RAJ2000"),
-        ("_RAJ2000".to_owned(), "_DEJ2000".to_owned())
-    );
+    assert_eq!(names("_RAJ2000,_DEJ2000,n,RAJ2000"), ("_RAJ2000".to_owned(), "_DEJ2000".to_owned()));
     assert_eq!(names("ra_deg,dec_deg,n,name"), ("ra_deg".to_owned(), "dec_deg".to_owned()));
     let named = |options: &mut ImportOptions| {
         (options.ra, options.dec) = (Some("lon".to_owned()), Some("lat".to_owned()));
     };
     assert_eq!(try_import("t.csv", b"lon,lat\n1,2\n", named).unwrap().summary.ra, "lon");
-    assert!(
-        refused("t.csv", b"lon,lat\n1,2\n", |_| {})
-            .contains("--ra and --dec (decimal degrees); it has: lon, lat")
-    );
+    assert!(refused("t.csv", b"lon,lat\n1,2\n", |_| {}).contains("--ra and --dec (decimal degrees); it has: lon, lat"));
     let text = refused("t.csv", b"lon,lat\n12:30:00,2\n", named);
     assert!(text.contains("column \"lon\" holds no numbers"), "{text}");
 }
@@ -156,22 +133,20 @@ fn columns_are_chosen_and_an_unknown_one_is_named_with_the_nearest() {
     let table = try_import("t.csv", CSV.as_bytes(), columns(&["mag"])).unwrap();
     assert_eq!(table.kinds().iter().map(|kind| kind.0).collect::<Vec<_>>(), ["RA", "Dec", "mag"]);
     let message = refused("t.csv", CSV.as_bytes(), columns(&["Mags"]));
-    assert!(message.ends_with("has no column \"Mags\" (did you mean \"mag\"?); it has: id, RA, Dec, mag, n, code, note"), "{message}");
+    assert!(
+        message.ends_with("has no column \"Mags\" (did you mean \"mag\"?); it has: id, RA, Dec, mag, n, code, note"),
+        "{message}"
+    );
 }
 
 #[test]
 fn what_is_no_table_says_so() {
-    assert!(
-        refused("t.bin", b"\x00\x01\x02\x03", |_| {})
-            .contains("neither Parquet, nor FITS, nor CSV")
-    );
+    assert!(refused("t.bin", b"\x00\x01\x02\x03", |_| {}).contains("neither Parquet, nor FITS, nor CSV"));
     assert!(refused("t.csv", b"", |_| {}).contains("empty"));
     assert!(refused("t.csv", b"ra,dec\n1,2\n3\n", |_| {}).contains("line: 3"));
     assert!(refused("t.csv", b"ra,dec,n\n1,2,\xff\n", |_| {}).contains("line 2 is not UTF-8"));
     assert!(refused("t.parquet", b"PAR1 and no more", |_| {}).contains("t.parquet"));
-    assert!(
-        refused("t.fits", b"SIMPLE  =                    T", |_| {}).contains("no binary table")
-    );
+    assert!(refused("t.fits", b"SIMPLE  =                    T", |_| {}).contains("no binary table"));
     let missing = import(Path::new("none.csv"), &options(Path::new("."))).unwrap_err().to_string();
     assert!(missing.starts_with("reading none.csv"), "{missing}");
 }
@@ -189,25 +164,16 @@ const SCHEMA: &str = "message stars {
     optional int64 __index_level_0__;
 }";
 
-fn put<T: DataType>(
-    group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
-    levels: &[i16],
-    values: &[T::T],
-) {
+fn put<T: DataType>(group: &mut SerializedRowGroupWriter<'_, Vec<u8>>, levels: &[i16], values: &[T::T]) {
     let mut column = group.next_column().unwrap().unwrap();
-    column
-        .typed::<T>()
-        .write_batch(values, Some(levels).filter(|levels| !levels.is_empty()), None)
-        .unwrap();
+    column.typed::<T>().write_batch(values, Some(levels).filter(|levels| !levels.is_empty()), None).unwrap();
     column.close().unwrap();
 }
 
 /// Two groups of two rows; the second row of each has nulls.
 fn parquet_file() -> Vec<u8> {
     let schema = Arc::new(parse_message_type(SCHEMA).unwrap());
-    let mut file =
-        SerializedFileWriter::new(Vec::new(), schema, Arc::new(WriterProperties::default()))
-            .unwrap();
+    let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::new(WriterProperties::default())).unwrap();
     for first in [0u32, 2] {
         let mut group = file.next_row_group().unwrap();
         let text = |row: u32| ByteArray::from(format!("s{row}").into_bytes());
@@ -230,31 +196,18 @@ fn parquet_file() -> Vec<u8> {
 fn parquet_columns_keep_their_types_and_nulls_are_absent() {
     use ColumnType::{Bool, Double, Int, Long, String};
     let table = imported("stars.parquet", &parquet_file());
-    let kinds = [
-        ("id", String),
-        ("ra", Double),
-        ("dec", Double),
-        ("good", Bool),
-        ("n", Int),
-        ("u", Long),
-        ("long", Long),
-    ];
+    let kinds =
+        [("id", String), ("ra", Double), ("dec", Double), ("good", Bool), ("n", Int), ("u", Long), ("long", Long)];
     assert_eq!(table.kinds(), kinds);
     let full = |id: &str, at: f64| doc! {"id": id, "ra": at, "dec": at, "good": true, "n": -7, "u": 4_294_967_295i64};
-    let nulls =
-        |id: &str, ra: f64| doc! {"id": id, "ra": ra, "dec": -0.5, "u": 5i64, "long": 1i64 << 40};
-    assert_eq!(
-        table.rows("id"),
-        [full("s0", 0.0), nulls("s1", 1.0), full("s2", 2.0), nulls("s3", 3.0)]
-    );
-    let skipped: Vec<&str> =
-        table.summary.skipped.iter().map(|column| column.name.as_str()).collect();
+    let nulls = |id: &str, ra: f64| doc! {"id": id, "ra": ra, "dec": -0.5, "u": 5i64, "long": 1i64 << 40};
+    assert_eq!(table.rows("id"), [full("s0", 0.0), nulls("s1", 1.0), full("s2", 2.0), nulls("s3", 3.0)]);
+    let skipped: Vec<&str> = table.summary.skipped.iter().map(|column| column.name.as_str()).collect();
     assert_eq!(skipped, ["raw", "nested.inner", "__index_level_0__"]);
 }
 
 fn block(cards: &[&str]) -> Vec<u8> {
-    let mut block: Vec<u8> =
-        cards.iter().flat_map(|card| format!("{card:<80}").into_bytes()).collect();
+    let mut block: Vec<u8> = cards.iter().flat_map(|card| format!("{card:<80}").into_bytes()).collect();
     block.resize(block.len().next_multiple_of(2880), b' ');
     block
 }
@@ -298,8 +251,7 @@ fn fits_file(extra: &[&str]) -> Vec<u8> {
         cards.push(format!("{:<8}= '{form:<8}'", format!("TFORM{}", number + 1)));
     }
     cards.extend(
-        ["TNULL6  = -1", "TZERO7  = 2147483648 / unsigned", "TSCAL9  = 0.5", "TZERO9  = 1.0D1"]
-            .map(str::to_owned),
+        ["TNULL6  = -1", "TZERO7  = 2147483648 / unsigned", "TSCAL9  = 0.5", "TZERO9  = 1.0D1"].map(str::to_owned),
     );
     cards.extend(extra.iter().map(ToString::to_string));
     cards.push("END".to_owned());
@@ -324,14 +276,8 @@ fn fits_file(extra: &[&str]) -> Vec<u8> {
 fn fits_tables_are_read_with_their_nulls_scales_and_zeros() {
     use ColumnType::{Bool, Double, Int, Long, String};
     let table = imported("stars.fits", &fits_file(&[]));
-    let kinds = [
-        ("RAJ2000", Double),
-        ("DEJ2000", Double),
-        ("name", String),
-        ("flag", Bool),
-        ("mag", Double),
-        ("short", Int),
-    ];
+    let kinds =
+        [("RAJ2000", Double), ("DEJ2000", Double), ("name", String), ("flag", Bool), ("mag", Double), ("short", Int)];
     assert_eq!(table.kinds()[..6], kinds);
     assert_eq!(table.kinds()[6..], [("unsigned", Long), ("scaled", Double)]);
     let expected = [
@@ -342,10 +288,7 @@ fn fits_tables_are_read_with_their_nulls_scales_and_zeros() {
     assert_eq!(table.summary.skipped[0].name, "vector");
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     gzip.write_all(&fits_file(&[])).unwrap();
-    assert_eq!(
-        imported("stars.fits.gz", &gzip.finish().unwrap()).summary.version,
-        table.summary.version
-    );
+    assert_eq!(imported("stars.fits.gz", &gzip.finish().unwrap()).summary.version, table.summary.version);
 }
 
 #[test]
@@ -354,10 +297,7 @@ fn a_fits_table_cut_anywhere_is_an_error() {
     for length in (0..bytes.len()).step_by(41).chain([bytes.len() - 1]) {
         refused("stars.fits", &bytes[..length], |_| {});
     }
-    assert!(
-        refused("stars.fits", &bytes[..bytes.len() - 1], |_| {})
-            .contains("row 2 of 2 cannot be read")
-    );
+    assert!(refused("stars.fits", &bytes[..bytes.len() - 1], |_| {}).contains("row 2 of 2 cannot be read"));
     let compressed = refused("stars.fits", &fits_file(&["ZTABLE  =                    T"]), |_| {});
     assert!(compressed.contains("tile-compressed"), "{compressed}");
 }
@@ -366,16 +306,10 @@ fn a_fits_table_cut_anywhere_is_an_error() {
 #[test]
 fn the_gcvs_is_imported_and_ss_cyg_is_found() {
     let shared = std::env::var_os("BOOM_SHARED");
-    let shared = shared.map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
-        PathBuf::from,
-    );
+    let shared = shared.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
     let file = shared.join("catalogs/gcvs.parquet");
     if !file.exists() {
-        eprintln!(
-            "SKIPPED: {} is not here: the import of a real catalog is not tested",
-            file.display()
-        );
+        eprintln!("SKIPPED: {} is not here: the import of a real catalog is not tested", file.display());
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -384,7 +318,6 @@ fn the_gcvs_is_imported_and_ss_cyg_is_found() {
     catalog.verify().unwrap();
     let near = matched(&catalog, 325.6782, 43.5862, &rule(5.0));
     // SS Cyg is the dwarf nova that gave its type the name.
-    let dwarf_nova =
-        |star: &Document| star.get_str("VarType").is_ok_and(|kind| kind.starts_with("UGSS"));
+    let dwarf_nova = |star: &Document| star.get_str("VarType").is_ok_and(|kind| kind.starts_with("UGSS"));
     assert!(near.len() == 1 && dwarf_nova(&near[0]), "{near:?}, of {summary:?}");
 }
