@@ -255,6 +255,10 @@ fn models(options: &Options, config: &Config) -> anyhow::Result<Vec<scorer::Mode
     if options.input.is_empty() && options.models.is_empty() {
         return Ok(vec![scorer::simulated_sky(&backend).map_err(usage)?]);
     }
+    if options.models.is_empty() {
+        tracing::info!("no --models DIR is given: alerts get no scores");
+        return Ok(Vec::new());
+    }
     let loaded = scorer::load(&options.models, &backend);
     if !loaded.problems.is_empty() {
         let all: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
