@@ -260,6 +260,15 @@ fn a_packet_without_history_has_the_detection_alone_in_its_light_curve() {
 }
 
 #[test]
+fn an_earlier_point_at_a_time_that_can_not_be_is_left_out_and_the_alert_stays() {
+    let mut value = alert();
+    let history = [earlier(f64::NAN, true), earlier(-999.0, false), earlier(JD - 3.0, true)];
+    *field(&mut value, "prv_candidates") = some(1, Value::Array(history.to_vec()));
+    let alert = decode(&packet(value)).unwrap();
+    assert_eq!(alert.series.iter().map(|series| series.iter().count()).collect::<Vec<_>>(), [2, 0, 0]);
+}
+
+#[test]
 fn a_required_field_that_the_schema_lacks_is_named() {
     for (at, name) in
         [("", "candid"), ("", "objectId"), ("candidate", "jd"), ("candidate", "ra"), ("candidate", "magpsf")]

@@ -23,7 +23,7 @@ pub(super) struct Deriver {
     point: &'static Point,
     /// Names that the survey's own record has, a bit each.
     own: u32,
-    /// Whether a position that can not be is an error (the detection's own) or just unknown.
+    /// Whether a position or a time that can not be is an error (the detection's own) or just unknown (a point of its history).
     strict: bool,
 }
 
@@ -115,6 +115,10 @@ impl Deriver {
     fn time(&self, slots: &Slots<'_>, at: &str) -> Result<f64, DecodeError> {
         let (Time::Jd(field) | Time::Mjd(field) | Time::MjdTai(field)) = self.point.time;
         let jd = self.julian(slots.real(Slot::Time));
+        if !self.strict && !POSSIBLE_JD.contains(&jd) {
+            // Of the light curve only points at a time that can be are kept; the alert itself is as good as before.
+            return Ok(f64::NAN);
+        }
         if slots.is_none(Slot::Time) {
             return Err(DecodeError::MissingField(format!("{at}.{field}")));
         }
