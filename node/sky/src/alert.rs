@@ -47,6 +47,8 @@ impl Cutouts {
 
     /// The cutouts document of an alert.
     pub fn document(&self, candid: i64, out: &mut Vec<u8>) {
+        // Names, lengths and ends take far less than this.
+        out.reserve(256 + self.named().iter().map(|stamp| stamp.1.len()).sum::<usize>());
         let mut writer = Writer::new(out);
         let root = writer.open_root();
         writer.int64("_id", candid);
