@@ -24,7 +24,6 @@ impl From<tokio::task::JoinError> for Panicked {
 #[derive(Debug, Clone)]
 pub struct Compute {
     jobs: crossbeam_channel::Sender<Job>,
-    threads: usize,
 }
 
 /// A job panicked: a defect of the program, not of what it was working on.
@@ -47,12 +46,7 @@ impl Compute {
                 }
             })?;
         }
-        Ok(Self { jobs, threads: threads.max(1) })
-    }
-
-    /// How many threads there are.
-    pub fn threads(&self) -> usize {
-        self.threads
+        Ok(Self { jobs })
     }
 
     /// Runs `work` on a compute thread and waits for it without blocking the caller's thread.

@@ -6,8 +6,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use boom_sky::schema::Decoder;
@@ -120,8 +119,7 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
     let expected = source.expected().map(|all| all.saturating_sub(recovered.progress.values().sum()));
     let watcher = tokio::spawn(summary::watch(Arc::clone(&stats), expected, config.input.batches_in_flight));
     let (packets, queue) = mpsc::channel(QUEUE);
-    let reader =
-        Reader { packets, progress: recovered.progress.clone(), stop: stop.clone(), stats: Arc::clone(&stats) };
+    let reader = Reader { packets, progress: recovered.progress.clone(), stop: stop.clone() };
     let reading = std::thread::Builder::new().name("source".to_owned()).spawn(move || reader.run(&mut *source))?;
     let outcome = pipeline.run(queue, sink, recovered.progress, books).await;
     watcher.abort();
@@ -162,7 +160,6 @@ struct Reader {
     packets: mpsc::Sender<Packet>,
     progress: Progress,
     stop: CancellationToken,
-    stats: Arc<Stats>,
 }
 
 impl Reader {
@@ -175,7 +172,6 @@ impl Reader {
             if decided {
                 return ControlFlow::Continue(());
             }
-            self.stats.read.fetch_add(1, Ordering::Relaxed);
             match self.packets.blocking_send(packet) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
@@ -296,6 +292,3 @@ fn identity(inputs: Vec<String>, options: &Options, filters: &Filters, provenanc
         text("catalogs", format!("{:?}", provenance.catalogs)),
     ]
 }
-
-/// How long a stopped run may take to drain.
-pub const DRAIN: Duration = Duration::from_secs(30);

@@ -56,8 +56,6 @@ pub struct StageStats {
 pub struct Stats {
     stages: Mutex<Vec<StageStats>>,
     filters: Mutex<Vec<(Duration, u64)>>,
-    /// Packets that were read.
-    pub read: AtomicU64,
     /// Alerts and dead letters that are committed by this run.
     pub committed: AtomicU64,
     /// Dead letters of this run.
@@ -79,7 +77,6 @@ impl Stats {
         Self {
             stages: Mutex::new(Stage::ALL.iter().map(|_| stage()).collect()),
             filters: Mutex::new(vec![(Duration::ZERO, 0); filters]),
-            read: AtomicU64::new(0),
             committed: AtomicU64::new(0),
             dead: AtomicU64::new(0),
             passed: AtomicU64::new(0),

@@ -7,3 +7,18 @@ pub mod node;
 pub mod output;
 pub mod packets;
 pub mod shared;
+
+/// Every promise of a port, an async function of the adapter and a directory in the module above, as a test of one adapter.
+#[macro_export]
+macro_rules! contract {
+    ($adapter:ident: $($promise:ident)*) => {
+        $(
+            #[test]
+            fn $promise() {
+                let directory = tempfile::tempdir().unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(super::$promise::<super::$adapter>(directory.path()));
+            }
+        )*
+    };
+}

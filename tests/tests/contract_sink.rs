@@ -204,22 +204,8 @@ async fn an_output_is_refused_to_another_run<A: Adapter>(directory: &Path) {
     assert_eq!(A::open(directory, &identity("a")).unwrap().1, recovered(&first));
 }
 
-/// Every promise as a test of an adapter.
-macro_rules! contract {
-    ($adapter:ident: $($promise:ident)*) => {
-        $(
-            #[test]
-            fn $promise() {
-                let directory = tempfile::tempdir().unwrap();
-                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-                runtime.block_on(super::$promise::<super::$adapter>(directory.path()));
-            }
-        )*
-    };
-}
-
 mod files {
-    contract! { FileSink:
+    boom_tests::contract! { FileSink:
         a_commit_is_there_afterwards
         what_a_crash_leaves_behind_is_cut_off
         a_crash_before_the_first_commit_leaves_nothing

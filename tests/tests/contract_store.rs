@@ -374,22 +374,8 @@ async fn documents_are_complete<A: Adapter>(directory: &Path) {
     assert!((longitude - (first.head.ra - 180.0)).abs() < 1e-9);
 }
 
-/// Every promise as a test of an adapter.
-macro_rules! contract {
-    ($adapter:ident: $($promise:ident)*) => {
-        $(
-            #[test]
-            fn $promise() {
-                let directory = tempfile::tempdir().unwrap();
-                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-                runtime.block_on(super::$promise::<super::$adapter>(directory.path()));
-            }
-        )*
-    };
-}
-
 mod embedded {
-    contract! { EmbeddedStore:
+    boom_tests::contract! { EmbeddedStore:
         a_candid_is_claimed_by_its_first_origin
         surveys_do_not_share_candids_or_objects
         a_redelivered_alert_changes_nothing

@@ -9,8 +9,8 @@ use crate::compare::rank;
 use crate::eval::{Cx, EvalError, Name};
 use crate::expr::{Constant, Node};
 use crate::number::{integral, whole};
-use crate::raw;
 use crate::value::{Fields, Value};
+use crate::write::type_byte;
 
 /// A compiled query.
 #[derive(Debug)]
@@ -302,23 +302,5 @@ fn beyond(order: Ordering, comparison: Comparison) -> bool {
 
 /// Whether a value is of the type that `$type` means by this byte.
 fn is_of_type(value: Value<'_>, kind: u8) -> bool {
-    let own = match value {
-        Value::Missing => return false,
-        Value::Null => raw::NULL,
-        Value::Undefined => raw::UNDEFINED,
-        Value::MinKey => raw::MIN_KEY,
-        Value::MaxKey => raw::MAX_KEY,
-        Value::Bool(_) => raw::BOOL,
-        Value::Int32(_) => raw::INT32,
-        Value::Int64(_) => raw::INT64,
-        Value::Double(_) => raw::DOUBLE,
-        Value::Date(_) => raw::DATE,
-        Value::Timestamp(_) => raw::TIMESTAMP,
-        Value::ObjectId(_) => raw::OBJECT_ID,
-        Value::Text(_) => raw::STRING,
-        Value::RawDocument(..) | Value::Document(..) => raw::DOCUMENT,
-        Value::RawArray(..) | Value::Array(..) => raw::ARRAY,
-        Value::Other(kind, _) => kind,
-    };
-    own == kind
+    !matches!(value, Value::Missing) && type_byte(value) == kind
 }

@@ -7,7 +7,8 @@ use crate::expr::Constant;
 use crate::raw;
 use crate::value::Value;
 
-fn type_byte(value: Value<'_>) -> u8 {
+/// The BSON type that a value is written as; a missing one as null.
+pub(crate) fn type_byte(value: Value<'_>) -> u8 {
     match value {
         Value::Missing | Value::Null => raw::NULL,
         Value::Undefined => raw::UNDEFINED,

@@ -209,18 +209,7 @@ fn contains<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Result<bool, EvalError> 
 }
 
 fn concat<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
-    let mut all = Vec::new();
-    for arg in &call.args {
-        let array = arg.eval(cx)?;
-        if array.is_nullish() {
-            return Ok(Value::Null);
-        }
-        if !array.is_array() {
-            return call.no_array(cx, array);
-        }
-        all.extend(cx.elements(array)?);
-    }
-    cx.place = call.place;
+    let Some(all) = call.gather(cx)? else { return Ok(Value::Null) };
     cx.array(all)
 }
 

@@ -243,6 +243,23 @@ impl Call {
         Err(cx.refuse(self.place, format!("`{}` {message}", self.operator.name)))
     }
 
+    /// The elements of all arguments, which are arrays, one behind the other; `None` where an argument is null or missing.
+    fn gather<'a>(&'a self, cx: &mut Cx<'a, '_>) -> Result<Option<Vec<Value<'a>>>, EvalError> {
+        let mut all = Vec::new();
+        for arg in &self.args {
+            let array = arg.eval(cx)?;
+            if array.is_nullish() {
+                return Ok(None);
+            }
+            if !array.is_array() {
+                return self.no_array(cx, array).map(|_| None);
+            }
+            all.extend(cx.elements(array)?);
+        }
+        cx.place = self.place;
+        Ok(Some(all))
+    }
+
     /// An error: an argument is no array.
     fn no_array<'a>(&self, cx: &Cx<'_, '_>, value: Value<'_>) -> Out<'a> {
         self.refuse(cx, format_args!("works on an array, not on {}", value.shown()))

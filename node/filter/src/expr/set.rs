@@ -48,18 +48,7 @@ fn quantify_map<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, map: &'a Call, until: b
 }
 
 fn union<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
-    let mut all = Vec::new();
-    for arg in &call.args {
-        let array = arg.eval(cx)?;
-        if array.is_nullish() {
-            return Ok(Value::Null);
-        }
-        if !array.is_array() {
-            return call.no_array(cx, array);
-        }
-        all.extend(cx.elements(array)?);
-    }
-    cx.place = call.place;
+    let Some(mut all) = call.gather(cx)? else { return Ok(Value::Null) };
     cx.sort(&mut all, |cx, a, b| cx.compare(*a, *b))?;
     let mut set: Vec<Value<'a>> = Vec::with_capacity(all.len());
     for value in all {
