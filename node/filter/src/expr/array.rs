@@ -4,7 +4,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Call, Form, MANY, Operator, deciding, row, shaped};
+use super::{Call, Extra, Form, MANY, Operator, deciding, row, shaped};
 use crate::eval::{Cx, EvalError, Name, Out};
 use crate::number::{double, int};
 use crate::value::Value;
@@ -266,10 +266,10 @@ fn sort<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     }
     cx.place = call.place;
     let all = cx.elements(array)?;
-    match &call.sort {
-        Some(SortKey::Paths(paths)) => sort_by_paths(cx, &all, paths),
+    match &call.extra {
+        Extra::Sort(SortKey::Paths(paths)) => sort_by_paths(cx, &all, paths),
         other => {
-            let down = matches!(other, Some(SortKey::Whole(true)));
+            let down = matches!(other, Extra::Sort(SortKey::Whole(true)));
             let mut all = all;
             cx.sort(&mut all, |cx, a, b| Ok(directed(cx.compare(*a, *b)?, down)))?;
             cx.array(all)

@@ -30,6 +30,8 @@ pub(crate) enum Node {
     Remove,
     /// `$$NOW`.
     Now,
+    /// An argument that was not written.
+    Absent,
     Array(Box<[Node]>),
     Object(Box<[(Box<str>, Node)]>),
     Call(Call),
@@ -64,8 +66,15 @@ pub(crate) struct Call {
     pub(crate) args: Box<[Node]>,
     /// The first of the variables that the operator binds.
     pub(crate) slot: u32,
+    pub(crate) extra: Extra,
+}
+
+/// What an operator has besides expressions, prepared when the program is parsed.
+#[derive(Debug)]
+pub(crate) enum Extra {
+    None,
     /// What `$sortArray` sorts by.
-    pub(crate) sort: Option<SortKey>,
+    Sort(SortKey),
 }
 
 /// What an operator does.
@@ -111,6 +120,9 @@ pub(crate) enum Form {
     Switch,
     /// `$sortArray`: `[input]`.
     SortArray,
+    #[allow(dead_code, reason = "for operators with named arguments")]
+    /// An object of these names, the first so many required: the operator gets them in this order, [`Node::Absent`] for what is not there.
+    Named(&'static [&'static str], usize),
     /// `$literal`: nothing is evaluated.
     Literal,
 }
@@ -190,7 +202,7 @@ impl Node {
                 }
                 cx.object(all)
             }
-            Node::Remove => Ok(Value::Missing),
+            Node::Remove | Node::Absent => Ok(Value::Missing),
             Node::Now => Ok(Value::Date(cx.now)),
         }
     }
@@ -236,6 +248,12 @@ impl Call {
     /// Evaluates one argument; missing when it was not given.
     fn arg<'a>(&'a self, cx: &mut Cx<'a, '_>, at: usize) -> Out<'a> {
         self.args.get(at).map_or(Ok(Value::Missing), |node| node.eval(cx))
+    }
+
+    /// Whether the argument was written.
+    #[allow(dead_code, reason = "for operators with optional named arguments")]
+    fn given(&self, at: usize) -> bool {
+        self.args.get(at).is_some_and(|node| !matches!(node, Node::Absent))
     }
 
     /// An error of this operator.

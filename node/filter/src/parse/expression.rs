@@ -5,7 +5,7 @@
 use super::json::{Json, array_constant};
 use super::{Parser, suggestion};
 use crate::eval::{Budget, Cx, EvalError, Frame, Name};
-use crate::expr::{Call, Constant, Form, Node, Operator, SortKey, operator, operators};
+use crate::expr::{Call, Constant, Extra, Form, Node, Operator, SortKey, operator, operators};
 use crate::view::{Shapes, Views};
 
 /// Paths of more components are refused.
@@ -140,8 +140,13 @@ impl Parser {
             self.problem(format!("`{name}` {reason}"));
             return None;
         };
-        let mut call =
-            Call { operator, place: self.place(), args: Box::new([]), slot: self.scope.len() as u32, sort: None };
+        let mut call = Call {
+            operator,
+            place: self.place(),
+            args: Box::new([]),
+            slot: self.scope.len() as u32,
+            extra: Extra::None,
+        };
         match operator.form {
             Form::Literal => return Some(Node::Constant(value.constant())),
             Form::Args(min, max) => call.args = self.arguments(operator, value, min, max)?.into(),
@@ -149,11 +154,12 @@ impl Parser {
             Form::Cond => call.args = self.cond(operator, value)?.into(),
             Form::Switch => call.args = self.switch(value)?.into(),
             Form::Let => call.args = self.bindings(value)?.into(),
+            Form::Named(names, required) => call.args = self.named_arguments(value, names, required)?.into(),
             Form::Filter | Form::Map | Form::Reduce => call.args = self.over_array(operator, value)?.into(),
             Form::SortArray => {
                 let [input, by] = self.named(value, ["input", "sortBy"], 2)?;
                 call.args = Box::new([self.at_key("input", |p| p.iterating(input?))?]);
-                call.sort = Some(self.at_key("sortBy", |p| p.sort_key(by?))?);
+                call.extra = Extra::Sort(self.at_key("sortBy", |p| p.sort_key(by?))?);
             }
         }
         Some(self.folded(call))
@@ -183,7 +189,8 @@ impl Parser {
         if others.is_empty() || constant.len() < 2 {
             others.extend(constant);
         } else {
-            let part = Call { operator: call.operator, place: call.place, args: constant.into(), slot: 0, sort: None };
+            let part =
+                Call { operator: call.operator, place: call.place, args: constant.into(), slot: 0, extra: Extra::None };
             match self.folded(part) {
                 Node::Call(part) => others.extend(part.args),
                 folded => others.push(folded),
@@ -206,8 +213,8 @@ impl Parser {
                 return Node::Constant(Constant::Scalar(crate::value::Value::Bool(until)));
             }
         }
-        if !call.args.iter().all(|node| matches!(node, Node::Constant(_)))
-            || matches!(call.sort, Some(SortKey::Paths(_)))
+        if !call.args.iter().all(|node| matches!(node, Node::Constant(_) | Node::Absent))
+            || matches!(call.extra, Extra::Sort(SortKey::Paths(_)))
         {
             return Node::Call(call);
         }
@@ -235,8 +242,12 @@ impl Parser {
         names: [&str; N],
         required: usize,
     ) -> Option<[Option<&'j Json>; N]> {
+        self.named_list(value, &names, required)?.try_into().ok()
+    }
+
+    fn named_list<'j>(&mut self, value: &'j Json, names: &[&str], required: usize) -> Option<Vec<Option<&'j Json>>> {
         let Json::Object(fields) = value else {
-            self.problem(format!("takes an object with {}, and this is {}", listed(&names), value.shown()));
+            self.problem(format!("takes an object with {}, and this is {}", listed(names), value.shown()));
             return None;
         };
         let mut sound = true;
@@ -247,7 +258,8 @@ impl Parser {
                 self.at_key(key, |p| p.problem(format!("`{key}` is no argument here{hint}")));
             }
         }
-        let given = names.map(|name| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value));
+        let find = |name: &&str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+        let given: Vec<_> = names.iter().map(find).collect();
         for (name, value) in names.iter().zip(&given).take(required) {
             if value.is_none() {
                 sound = false;
@@ -255,6 +267,20 @@ impl Parser {
             }
         }
         sound.then_some(given)
+    }
+
+    /// The arguments of [`Form::Named`].
+    fn named_arguments(&mut self, value: &Json, names: &[&'static str], required: usize) -> Option<Vec<Node>> {
+        let given = self.named_list(value, names, required)?;
+        let nodes: Vec<_> = names
+            .iter()
+            .zip(given)
+            .map(|(name, json)| match json {
+                Some(json) => self.at_key(name, |p| p.expression(json)),
+                None => Some(Node::Absent),
+            })
+            .collect();
+        nodes.into_iter().collect()
     }
 
     fn cond(&mut self, operator: &Operator, value: &Json) -> Option<Vec<Node>> {
