@@ -4,23 +4,28 @@
 //! answer, in microseconds, within a [`Budget`]. Pure: no clock (the alert's time is an argument), no randomness, no file, no log.
 #![forbid(unsafe_code)]
 
+mod calendar;
 mod check;
 mod compare;
 mod eval;
 mod expr;
 mod file;
 mod number;
+mod number_text;
 mod parse;
+mod pcre;
 mod program;
 mod project;
 mod query;
 mod raw;
 mod reads;
+mod scan;
 mod share;
 mod stage;
 mod value;
 mod view;
 mod write;
+mod zone;
 
 pub use eval::{Budget, EvalError, Fault};
 pub use file::FilterFile;

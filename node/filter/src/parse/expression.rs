@@ -132,10 +132,9 @@ impl Parser {
 
     fn operator(&mut self, name: &str, value: &Json) -> Option<Node> {
         let Some(operator) = operator(name) else {
-            let reason = match name {
-                "$rand" | "$sampleRate" => "is refused: a filter gives the same answer each time".to_owned(),
-                "$function" | "$accumulator" | "$where" => "is refused: no JavaScript is run".to_owned(),
-                _ => format!("is no operator{}", suggestion(name, operators().map(|o| o.name))),
+            let reason = match refused(name) {
+                Some(reason) => format!("is refused: {reason}"),
+                None => format!("is no operator{}", suggestion(name, operators().map(|o| o.name))),
             };
             self.problem(format!("`{name}` {reason}"));
             return None;
@@ -154,6 +153,7 @@ impl Parser {
             Form::Cond => call.args = self.cond(operator, value)?.into(),
             Form::Switch => call.args = self.switch(value)?.into(),
             Form::Let => call.args = self.bindings(value)?.into(),
+            Form::Date => call.args = self.date_and_zone(operator, value)?.into(),
             Form::Named(names, required) => call.args = self.named_arguments(value, names, required)?.into(),
             Form::Filter | Form::Map | Form::Reduce => call.args = self.over_array(operator, value)?.into(),
             Form::SortArray => {
@@ -162,7 +162,26 @@ impl Parser {
                 call.extra = Extra::Sort(self.at_key("sortBy", |p| p.sort_key(by?))?);
             }
         }
+        if let Some(prepare) = operator.prepare {
+            match prepare(&call.args) {
+                Ok(extra) => call.extra = extra,
+                Err(reason) => {
+                    self.problem(format!("`{name}` {reason}"));
+                    return None;
+                }
+            }
+        }
         Some(self.folded(call))
+    }
+
+    /// A date, alone or in a list, or `{date, timezone}`.
+    fn date_and_zone(&mut self, operator: &Operator, value: &Json) -> Option<Vec<Node>> {
+        match value {
+            Json::Object(fields) if !fields.first().is_some_and(|(name, _)| name.starts_with('$')) => {
+                self.named_arguments(value, &["date", "timezone"], 1)
+            }
+            other => self.arguments(operator, other, 1, 1),
+        }
     }
 
     fn arguments(&mut self, operator: &Operator, value: &Json, min: usize, max: usize) -> Option<Vec<Node>> {
@@ -435,6 +454,26 @@ impl Parser {
             }
         }
     }
+}
+
+/// Why an operator of MongoDB is refused, and what to use instead.
+fn refused(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "$rand" | "$sampleRate" => {
+            "a filter gives the same answer each time; to sample, compare `$mod` of a number of the alert's own, such as its candid"
+        }
+        "$function" | "$accumulator" | "$where" => "no JavaScript is run; write it with operators",
+        "$meta" => "text scores and index keys are of a MongoDB server's searches; a filter sees one alert",
+        "$toHashedIndexKey" => "hashed indexes are of a MongoDB server; compare the value itself",
+        "$shift" | "$rank" | "$denseRank" | "$documentNumber" | "$expMovingAvg" | "$linearFill" | "$locf"
+        | "$derivative" | "$integral" | "$covariancePop" | "$covarianceSamp" => {
+            "windows run over many documents; a filter sees one alert: use `$map` and `$reduce` over its series"
+        }
+        "$push" | "$addToSet" | "$top" | "$topN" | "$bottom" | "$bottomN" => {
+            "it gathers many documents in `$group`; over an alert's own series use `$map`, `$setUnion` or `$sortArray`"
+        }
+        _ => return None,
+    })
 }
 
 fn listed(names: &[&str]) -> String {
