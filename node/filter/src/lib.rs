@@ -4,11 +4,13 @@
 //! answer, in microseconds, within a [`Budget`]. Pure: no clock (the alert's time is an argument), no randomness, no file, no log.
 #![forbid(unsafe_code)]
 
+mod all;
 mod check;
 mod compare;
 mod eval;
 mod expr;
 mod file;
+mod many;
 mod number;
 mod parse;
 mod program;
@@ -16,6 +18,7 @@ mod project;
 mod query;
 mod raw;
 mod reads;
+mod redact;
 mod share;
 mod stage;
 mod value;

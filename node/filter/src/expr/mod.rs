@@ -6,10 +6,14 @@ mod accumulate;
 mod arithmetic;
 mod array;
 mod convert;
+mod field;
 mod logic;
 mod object;
+pub(crate) mod pick;
 mod quick;
 mod set;
+mod sizes;
+mod zip;
 
 use crate::eval::{Cx, EvalError, Name, Out, Place};
 use crate::raw;
@@ -120,9 +124,12 @@ pub(crate) enum Form {
     Switch,
     /// `$sortArray`: `[input]`.
     SortArray,
-    #[allow(dead_code, reason = "for operators with named arguments")]
     /// An object of these names, the first so many required: the operator gets them in this order, [`Node::Absent`] for what is not there.
     Named(&'static [&'static str], usize),
+    /// `$getField` and its like, with their named arguments: `[input, name, value?]`.
+    Field(&'static [&'static str]),
+    /// `$zip`: `[longest, input…, default…]`.
+    Zip,
     /// `$literal`: nothing is evaluated.
     Literal,
 }
@@ -156,14 +163,18 @@ impl Operator {
     }
 }
 
-static FAMILIES: [&[Operator]; 7] = [
+static FAMILIES: [&[Operator]; 11] = [
     accumulate::OPERATORS,
     arithmetic::OPERATORS,
     array::OPERATORS,
     convert::OPERATORS,
+    field::OPERATORS,
     logic::OPERATORS,
     object::OPERATORS,
+    pick::OPERATORS,
     set::OPERATORS,
+    sizes::OPERATORS,
+    zip::OPERATORS,
 ];
 
 /// All operators.
@@ -258,7 +269,11 @@ impl Call {
 
     /// An error of this operator.
     fn refuse<'a>(&self, cx: &Cx<'_, '_>, message: impl std::fmt::Display) -> Out<'a> {
-        Err(cx.refuse(self.place, format!("`{}` {message}", self.operator.name)))
+        Err(self.error(cx, message))
+    }
+
+    fn error(&self, cx: &Cx<'_, '_>, message: impl std::fmt::Display) -> EvalError {
+        cx.refuse(self.place, format!("`{}` {message}", self.operator.name))
     }
 
     /// The elements of all arguments, which are arrays, one behind the other; `None` where an argument is null or missing.
