@@ -4,12 +4,14 @@
 //! answer, in microseconds, within a [`Budget`]. Pure: no clock (the alert's time is an argument), no randomness, no file, no log.
 #![forbid(unsafe_code)]
 
+mod all;
 mod calendar;
 mod check;
 mod compare;
 mod eval;
 mod expr;
 mod file;
+mod many;
 mod number;
 mod number_text;
 mod parse;
@@ -19,6 +21,7 @@ mod project;
 mod query;
 mod raw;
 mod reads;
+mod redact;
 mod scan;
 mod share;
 mod stage;

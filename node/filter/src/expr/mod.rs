@@ -9,13 +9,17 @@ mod convert;
 mod date;
 mod date_math;
 mod date_text;
+mod field;
 mod logic;
 mod object;
 mod pattern;
+pub(crate) mod pick;
 mod quick;
 mod search;
 mod set;
+mod sizes;
 mod text;
+mod zip;
 
 use crate::eval::{Cx, EvalError, Name, Out, Place};
 use crate::raw;
@@ -139,6 +143,10 @@ pub(crate) enum Form {
     Named(&'static [&'static str], usize),
     /// A date, alone or as `{date, timezone}`: `[date, timezone]`.
     Date,
+    /// `$getField` and its like, with their named arguments: `[input, name, value?]`.
+    Field(&'static [&'static str]),
+    /// `$zip`: `[longest, input…, default…]`.
+    Zip,
     /// `$literal`: nothing is evaluated.
     Literal,
 }
@@ -184,7 +192,7 @@ impl Operator {
     }
 }
 
-static FAMILIES: [&[Operator]; 13] = [
+static FAMILIES: &[&[Operator]] = &[
     accumulate::OPERATORS,
     arithmetic::OPERATORS,
     array::OPERATORS,
@@ -192,12 +200,16 @@ static FAMILIES: [&[Operator]; 13] = [
     date::OPERATORS,
     date_math::OPERATORS,
     date_text::OPERATORS,
+    field::OPERATORS,
     logic::OPERATORS,
     object::OPERATORS,
     pattern::OPERATORS,
+    pick::OPERATORS,
     search::OPERATORS,
     set::OPERATORS,
+    sizes::OPERATORS,
     text::OPERATORS,
+    zip::OPERATORS,
 ];
 
 /// All operators.
@@ -291,7 +303,11 @@ impl Call {
 
     /// An error of this operator.
     fn refuse<'a>(&self, cx: &Cx<'_, '_>, message: impl std::fmt::Display) -> Out<'a> {
-        Err(cx.refuse(self.place, format!("`{}` {message}", self.operator.name)))
+        Err(self.error(cx, message))
+    }
+
+    fn error(&self, cx: &Cx<'_, '_>, message: impl std::fmt::Display) -> EvalError {
+        cx.refuse(self.place, format!("`{}` {message}", self.operator.name))
     }
 
     /// The elements of all arguments, which are arrays, one behind the other; `None` where an argument is null or missing.

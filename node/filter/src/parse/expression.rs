@@ -29,7 +29,7 @@ impl Parser {
         }
     }
 
-    fn expressions(&mut self, items: &[Json]) -> Option<Vec<Node>> {
+    pub(super) fn expressions(&mut self, items: &[Json]) -> Option<Vec<Node>> {
         let nodes: Vec<_> =
             items.iter().enumerate().map(|(at, item)| self.at_index(at, |p| p.expression(item))).collect();
         nodes.into_iter().collect()
@@ -155,6 +155,8 @@ impl Parser {
             Form::Let => call.args = self.bindings(value)?.into(),
             Form::Date => call.args = self.date_and_zone(operator, value)?.into(),
             Form::Named(names, required) => call.args = self.named_arguments(value, names, required)?.into(),
+            Form::Field(names) => call.args = self.field_arguments(value, names)?.into(),
+            Form::Zip => call.args = self.zip(value)?.into(),
             Form::Filter | Form::Map | Form::Reduce => call.args = self.over_array(operator, value)?.into(),
             Form::SortArray => {
                 let [input, by] = self.named(value, ["input", "sortBy"], 2)?;
@@ -255,7 +257,7 @@ impl Parser {
     }
 
     /// The named arguments of an operator; the first `required` must be there.
-    fn named<'j, const N: usize>(
+    pub(super) fn named<'j, const N: usize>(
         &mut self,
         value: &'j Json,
         names: [&str; N],
@@ -264,7 +266,12 @@ impl Parser {
         self.named_list(value, &names, required)?.try_into().ok()
     }
 
-    fn named_list<'j>(&mut self, value: &'j Json, names: &[&str], required: usize) -> Option<Vec<Option<&'j Json>>> {
+    pub(super) fn named_list<'j>(
+        &mut self,
+        value: &'j Json,
+        names: &[&str],
+        required: usize,
+    ) -> Option<Vec<Option<&'j Json>>> {
         let Json::Object(fields) = value else {
             self.problem(format!("takes an object with {}, and this is {}", listed(names), value.shown()));
             return None;

@@ -3,7 +3,9 @@
 //! Here: the parser's state, places, problems and names. `json` reads, `stages`, `query`, `projection` and `expression` compile.
 
 mod expression;
+mod field;
 pub(crate) mod json;
+mod many;
 mod projection;
 mod query;
 mod stages;
@@ -90,6 +92,8 @@ pub(crate) struct Parser {
     access: Access,
     /// Within the input of `$map` and its like: the documents of a series are looked into.
     iterated: bool,
+    /// Behind a stage that may give several documents.
+    many: bool,
     /// Within `$elemMatch`: paths begin in an element.
     in_element: bool,
 }

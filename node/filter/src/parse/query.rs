@@ -99,16 +99,21 @@ impl Parser {
             }
             path => {
                 let parts = self.components(path)?;
-                let names = self.path(&parts);
-                let part = |(name, part): (_, &&str)| Part {
-                    name,
-                    index: part.parse().ok().filter(|n: &u32| n.to_string() == **part),
-                };
-                let path: Vec<Part> = names.into_iter().zip(&parts).map(part).collect();
+                let path = self.query_path(&parts);
                 let element = self.condition(value)?;
                 Some(Some(self.lift(element, &path)))
             }
         }
+    }
+
+    /// A path of which each component may also be an index.
+    pub(super) fn query_path(&mut self, parts: &[&str]) -> Vec<Part> {
+        let names = self.path(parts);
+        let part = |(name, part): (_, &&str)| Part {
+            name,
+            index: part.parse().ok().filter(|n: &u32| n.to_string() == **part),
+        };
+        names.into_iter().zip(parts).map(part).collect()
     }
 
     /// Lays a condition on the values of a path.
