@@ -6,9 +6,11 @@
 
 mod check;
 mod compare;
+mod dialect;
 mod eval;
 mod expr;
 mod file;
+mod moc;
 mod number;
 mod parse;
 mod program;
@@ -22,8 +24,10 @@ mod value;
 mod view;
 mod write;
 
+pub use dialect::Dialect;
 pub use eval::{Budget, EvalError, Fault};
 pub use file::FilterFile;
+pub use moc::{SkyMap, SkyMapError};
 pub use parse::Problem;
 pub use program::{Program, Rules};
 pub use reads::Reads;

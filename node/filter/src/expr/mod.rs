@@ -5,6 +5,7 @@
 mod accumulate;
 mod arithmetic;
 mod array;
+mod astronomy;
 mod convert;
 mod logic;
 mod object;
@@ -12,6 +13,7 @@ mod quick;
 mod set;
 
 use crate::eval::{Cx, EvalError, Name, Out, Place};
+use crate::moc::SkyMap;
 use crate::raw;
 use crate::value::{UNSEEN, Value};
 
@@ -75,6 +77,8 @@ pub(crate) enum Extra {
     None,
     /// What `$sortArray` sorts by.
     Sort(SortKey),
+    /// Where `$boom.inMoc` looks.
+    Map(SkyMap),
 }
 
 /// What an operator does.
@@ -123,6 +127,8 @@ pub(crate) enum Form {
     #[allow(dead_code, reason = "for operators with named arguments")]
     /// An object of these names, the first so many required: the operator gets them in this order, [`Node::Absent`] for what is not there.
     Named(&'static [&'static str], usize),
+    /// `$boom.inMoc`: `[map, ra, dec]`, the map as its name and the digest of its content.
+    InMoc,
     /// `$literal`: nothing is evaluated.
     Literal,
 }
@@ -156,10 +162,11 @@ impl Operator {
     }
 }
 
-static FAMILIES: [&[Operator]; 7] = [
+static FAMILIES: [&[Operator]; 8] = [
     accumulate::OPERATORS,
     arithmetic::OPERATORS,
     array::OPERATORS,
+    astronomy::OPERATORS,
     convert::OPERATORS,
     logic::OPERATORS,
     object::OPERATORS,

@@ -5,7 +5,7 @@
 use super::json::{Json, array_constant};
 use super::{Parser, suggestion};
 use crate::eval::{Budget, Cx, EvalError, Frame, Name};
-use crate::expr::{Call, Constant, Extra, Form, Node, Operator, SortKey, operator, operators};
+use crate::expr::{Call, Constant, Extra, Form, Node, Operator, SortKey, operator};
 use crate::view::{Shapes, Views};
 
 /// Paths of more components are refused.
@@ -131,11 +131,14 @@ impl Parser {
     }
 
     fn operator(&mut self, name: &str, value: &Json) -> Option<Node> {
+        if self.is_switched_off(name) {
+            return None;
+        }
         let Some(operator) = operator(name) else {
             let reason = match name {
                 "$rand" | "$sampleRate" => "is refused: a filter gives the same answer each time".to_owned(),
                 "$function" | "$accumulator" | "$where" => "is refused: no JavaScript is run".to_owned(),
-                _ => format!("is no operator{}", suggestion(name, operators().map(|o| o.name))),
+                _ => format!("is no operator{}", suggestion(name, self.operator_names())),
             };
             self.problem(format!("`{name}` {reason}"));
             return None;
@@ -156,6 +159,11 @@ impl Parser {
             Form::Let => call.args = self.bindings(value)?.into(),
             Form::Named(names, required) => call.args = self.named_arguments(value, names, required)?.into(),
             Form::Filter | Form::Map | Form::Reduce => call.args = self.over_array(operator, value)?.into(),
+            Form::InMoc => {
+                let (map, args) = self.in_moc(value)?;
+                call.extra = Extra::Map(map);
+                call.args = args.into();
+            }
             Form::SortArray => {
                 let [input, by] = self.named(value, ["input", "sortBy"], 2)?;
                 call.args = Box::new([self.at_key("input", |p| p.iterating(input?))?]);
@@ -236,7 +244,7 @@ impl Parser {
     }
 
     /// The named arguments of an operator; the first `required` must be there.
-    fn named<'j, const N: usize>(
+    pub(super) fn named<'j, const N: usize>(
         &mut self,
         value: &'j Json,
         names: [&str; N],
