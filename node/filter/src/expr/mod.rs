@@ -5,6 +5,7 @@
 mod accumulate;
 mod arithmetic;
 mod array;
+mod astronomy;
 mod convert;
 mod date;
 mod date_math;
@@ -22,6 +23,7 @@ mod text;
 mod zip;
 
 use crate::eval::{Cx, EvalError, Name, Out, Place};
+use crate::moc::SkyMap;
 use crate::raw;
 use crate::value::{UNSEEN, Value};
 use crate::zone::Zone;
@@ -90,6 +92,8 @@ pub(crate) enum Extra {
     Pattern(Option<regex::Regex>),
     /// A constant time zone.
     Zone(Zone),
+    /// Where `$boom.inMoc` looks.
+    Map(SkyMap),
 }
 
 /// What an operator does.
@@ -147,6 +151,8 @@ pub(crate) enum Form {
     Field(&'static [&'static str]),
     /// `$zip`: `[longest, input…, default…]`.
     Zip,
+    /// `$boom.inMoc`: `[map, ra, dec]`, the map as its name and the digest of its content.
+    InMoc,
     /// `$literal`: nothing is evaluated.
     Literal,
 }
@@ -196,6 +202,7 @@ static FAMILIES: &[&[Operator]] = &[
     accumulate::OPERATORS,
     arithmetic::OPERATORS,
     array::OPERATORS,
+    astronomy::OPERATORS,
     convert::OPERATORS,
     date::OPERATORS,
     date_math::OPERATORS,

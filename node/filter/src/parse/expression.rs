@@ -5,7 +5,7 @@
 use super::json::{Json, array_constant};
 use super::{Parser, suggestion};
 use crate::eval::{Budget, Cx, EvalError, Frame, Name};
-use crate::expr::{Call, Constant, Extra, Form, Node, Operator, SortKey, operator, operators};
+use crate::expr::{Call, Constant, Extra, Form, Node, Operator, SortKey, operator};
 use crate::view::{Shapes, Views};
 
 /// Paths of more components are refused.
@@ -131,10 +131,13 @@ impl Parser {
     }
 
     fn operator(&mut self, name: &str, value: &Json) -> Option<Node> {
+        if self.is_switched_off(name) {
+            return None;
+        }
         let Some(operator) = operator(name) else {
             let reason = match refused(name) {
                 Some(reason) => format!("is refused: {reason}"),
-                None => format!("is no operator{}", suggestion(name, operators().map(|o| o.name))),
+                None => format!("is no operator{}", suggestion(name, self.operator_names())),
             };
             self.problem(format!("`{name}` {reason}"));
             return None;
@@ -158,6 +161,11 @@ impl Parser {
             Form::Field(names) => call.args = self.field_arguments(value, names)?.into(),
             Form::Zip => call.args = self.zip(value)?.into(),
             Form::Filter | Form::Map | Form::Reduce => call.args = self.over_array(operator, value)?.into(),
+            Form::InMoc => {
+                let (map, args) = self.in_moc(value)?;
+                call.extra = Extra::Map(map);
+                call.args = args.into();
+            }
             Form::SortArray => {
                 let [input, by] = self.named(value, ["input", "sortBy"], 2)?;
                 call.args = Box::new([self.at_key("input", |p| p.iterating(input?))?]);

@@ -3,6 +3,7 @@
 //! Here: the parser's state, places, problems and names. `json` reads, `stages`, `query`, `projection` and `expression` compile.
 
 mod expression;
+mod extension;
 mod field;
 pub(crate) mod json;
 mod many;
@@ -10,8 +11,9 @@ mod projection;
 mod query;
 mod stages;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use crate::dialect::Dialect;
 use crate::eval::{Name, Place};
 use crate::reads::Access;
 use crate::stage::Stage;
@@ -53,13 +55,13 @@ pub(crate) struct Parsed {
 }
 
 /// Compiles a pipeline.
-pub(crate) fn parse(text: &str) -> Result<Parsed, Vec<Problem>> {
+pub(crate) fn parse(text: &str, dialect: &Dialect) -> Result<Parsed, Vec<Problem>> {
     let whole = |message: String| vec![Problem { path: String::new(), message }];
     if text.len() > MAX_JSON {
         return Err(whole(format!("the pipeline has {} bytes, at most {MAX_JSON} are allowed", text.len())));
     }
     let json: Json = serde_json::from_str(text).map_err(|e| whole(format!("this is not JSON: {e}")))?;
-    let mut parser = Parser::default();
+    let mut parser = Parser { dialect: dialect.clone(), ..Parser::default() };
     let json = parser.resolve(json);
     let stages = parser.stages(&json);
     if !parser.problems.is_empty() {
@@ -67,6 +69,10 @@ pub(crate) fn parse(text: &str) -> Result<Parsed, Vec<Problem>> {
     }
     let mut canonical = String::new();
     json.write(&mut canonical);
+    for (name, digest) in &parser.maps {
+        // No JSON: two maps of one name make two programs.
+        canonical.push_str(&format!("\n{name} {digest}"));
+    }
     Ok(Parsed {
         stages,
         names: parser.names,
@@ -90,6 +96,9 @@ pub(crate) struct Parser {
     scope: Vec<String>,
     variables: u32,
     access: Access,
+    dialect: Dialect,
+    /// The sky maps that are named, each with the digest of its content.
+    maps: BTreeMap<String, String>,
     /// Within the input of `$map` and its like: the documents of a series are looked into.
     iterated: bool,
     /// Behind a stage that may give several documents.
