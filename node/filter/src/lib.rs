@@ -25,6 +25,7 @@ mod write;
 pub use eval::{Budget, EvalError, Fault};
 pub use file::FilterFile;
 pub use parse::Problem;
+pub use parse::paths::ReadPath;
 pub use program::{Program, Rules};
 pub use reads::Reads;
 pub use share::{FilterSet, Outcome, Scratch};

@@ -4,6 +4,7 @@
 
 mod expression;
 pub(crate) mod json;
+pub(crate) mod paths;
 mod projection;
 mod query;
 mod stages;
@@ -44,6 +45,8 @@ pub(crate) struct Parsed {
     pub(crate) places: Vec<Box<str>>,
     pub(crate) variables: u32,
     pub(crate) access: Access,
+    /// The paths of the alert that are read.
+    pub(crate) paths: Vec<paths::ReadPath>,
     /// The program's one way of being written: equal text, equal program.
     pub(crate) canonical: String,
     /// What the rules of a filter look at.
@@ -71,6 +74,7 @@ pub(crate) fn parse(text: &str) -> Result<Parsed, Vec<Problem>> {
         places: parser.places,
         variables: parser.variables,
         access: parser.access,
+        paths: parser.noted.list,
         canonical,
         source: if let Json::Array(stages) = json { stages } else { Vec::new() },
     })
@@ -88,6 +92,7 @@ pub(crate) struct Parser {
     scope: Vec<String>,
     variables: u32,
     access: Access,
+    noted: paths::Noted,
     /// Within the input of `$map` and its like: the documents of a series are looked into.
     iterated: bool,
     /// Within `$elemMatch`: paths begin in an element.

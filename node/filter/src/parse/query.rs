@@ -105,7 +105,7 @@ impl Parser {
                     index: part.parse().ok().filter(|n: &u32| n.to_string() == **part),
                 };
                 let path: Vec<Part> = names.into_iter().zip(&parts).map(part).collect();
-                let element = self.condition(value)?;
+                let element = self.in_elements(&parts, |p| p.condition(value))?;
                 Some(Some(self.lift(element, &path)))
             }
         }

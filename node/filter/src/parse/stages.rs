@@ -164,7 +164,8 @@ impl Parser {
         }
         for (path, direction) in fields {
             self.at_key(path, |p| {
-                p.components(path)?;
+                let parts = p.components(path)?;
+                p.note(&parts);
                 p.direction(direction)
             })?;
         }
