@@ -9,6 +9,7 @@ mod compare;
 mod eval;
 mod expr;
 mod file;
+mod language;
 mod number;
 mod parse;
 mod program;
@@ -24,6 +25,7 @@ mod write;
 
 pub use eval::{Budget, EvalError, Fault};
 pub use file::FilterFile;
+pub use language::{Arguments, Entry, Language, json_schema, language};
 pub use parse::Problem;
 pub use parse::paths::ReadPath;
 pub use program::{Program, Rules};

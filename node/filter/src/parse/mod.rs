@@ -11,6 +11,9 @@ mod stages;
 
 use std::collections::HashMap;
 
+pub(crate) use query::{LOGICAL, OPERATORS as QUERY_OPERATORS};
+pub(crate) use stages::STAGES;
+
 use crate::eval::{Name, Place};
 use crate::reads::Access;
 use crate::stage::Stage;

@@ -5,8 +5,8 @@ use super::{Parser, suggestion};
 use crate::query::{Comparison, Element, Part, Query, Test};
 use crate::raw;
 
-const LOGICAL: [&str; 5] = ["$and", "$or", "$nor", "$expr", "$comment"];
-const OPERATORS: [&str; 17] = [
+pub(crate) const LOGICAL: [&str; 5] = ["$and", "$or", "$nor", "$expr", "$comment"];
+pub(crate) const OPERATORS: [&str; 17] = [
     "$eq",
     "$ne",
     "$gt",

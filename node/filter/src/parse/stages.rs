@@ -5,7 +5,7 @@ use super::{Parser, suggestion};
 use crate::eval::Place;
 use crate::stage::Stage;
 
-const STAGES: [&str; 11] = [
+pub(crate) const STAGES: [&str; 11] = [
     "$match",
     "$project",
     "$addFields",
