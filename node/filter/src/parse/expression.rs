@@ -84,6 +84,7 @@ impl Parser {
     /// Notes a path into the stage's document, and numbers its names.
     pub(super) fn path(&mut self, parts: &[&str]) -> Vec<Name> {
         self.access.read(parts);
+        self.note(parts);
         let names: Vec<Name> = parts.iter().map(|part| self.name(part)).collect();
         self.access.paths.push((names.clone(), self.iterated));
         names
@@ -98,6 +99,7 @@ impl Parser {
     }
 
     fn in_variable(&mut self, slot: usize, parts: &[&str]) -> Node {
+        self.note_in_variable(slot, parts);
         let names: Vec<Name> = parts.iter().map(|part| self.name(part)).collect();
         self.access.fields.extend(names.first());
         Node::Variable(slot as u32, names.into())
@@ -168,6 +170,7 @@ impl Parser {
             }
             Form::SortArray => {
                 let [input, by] = self.named(value, ["input", "sortBy"], 2)?;
+                self.note_sort_key(input, by);
                 call.args = Box::new([self.at_key("input", |p| p.iterating(input?))?]);
                 call.extra = Extra::Sort(self.at_key("sortBy", |p| p.sort_key(by?))?);
             }
@@ -366,6 +369,7 @@ impl Parser {
                 "`{name}` is no name for a variable: it begins with a small letter, then letters, digits and _"
             ));
         }
+        self.note_variable(self.scope.len(), None);
         self.scope.push(name.to_owned());
         self.variables = self.variables.max(self.scope.len() as u32);
     }
@@ -377,6 +381,7 @@ impl Parser {
             return None;
         };
         let depth = self.scope.len();
+        let sources: Vec<_> = vars.iter().map(|(_, value)| self.source(value)).collect();
         let mut nodes = Vec::new();
         for (name, value) in vars {
             let node = self.at_key("vars", |p| p.at_key(name, |p| p.iterating(value)));
@@ -385,8 +390,9 @@ impl Parser {
             self.scope.push(String::new());
         }
         self.scope.truncate(depth);
-        for (name, _) in vars {
+        for ((name, _), source) in vars.iter().zip(sources) {
             self.at_key("vars", |p| p.at_key(name, |p| p.bind(name)));
+            self.note_variable(self.scope.len() - 1, source);
         }
         nodes.push(self.at_key("in", |p| p.expression(body?)));
         self.scope.truncate(depth);
@@ -417,11 +423,13 @@ impl Parser {
                 return None;
             }
         };
+        let source = input.and_then(|input| self.source(input));
         let input = self.at_key("input", |p| p.iterating(input?));
         let extra_name = if reduce { "initialValue" } else { "limit" };
         let extra = extra.map(|json| self.at_key(extra_name, |p| p.expression(json)));
         let depth = self.scope.len();
         self.at_key("as", |p| p.bind(name));
+        self.note_variable(depth, source);
         if reduce {
             self.bind("value");
         }

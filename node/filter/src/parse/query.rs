@@ -5,8 +5,8 @@ use super::{Parser, suggestion};
 use crate::query::{Comparison, Element, Part, Query, Test};
 use crate::raw;
 
-const LOGICAL: [&str; 5] = ["$and", "$or", "$nor", "$expr", "$comment"];
-const OPERATORS: [&str; 17] = [
+pub(crate) const LOGICAL: [&str; 5] = ["$and", "$or", "$nor", "$expr", "$comment"];
+pub(crate) const OPERATORS: [&str; 17] = [
     "$eq",
     "$ne",
     "$gt",
@@ -100,7 +100,7 @@ impl Parser {
             path => {
                 let parts = self.components(path)?;
                 let path = self.query_path(&parts);
-                let element = self.condition(value)?;
+                let element = self.in_elements(&parts, |p| p.condition(value))?;
                 Some(Some(self.lift(element, &path)))
             }
         }

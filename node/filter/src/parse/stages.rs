@@ -6,7 +6,7 @@ use crate::eval::Place;
 use crate::many::Many;
 use crate::stage::Stage;
 
-const STAGES: [&str; 16] = [
+pub(crate) const STAGES: [&str; 16] = [
     "$match",
     "$project",
     "$addFields",
