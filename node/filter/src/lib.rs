@@ -9,6 +9,7 @@ mod compare;
 mod eval;
 mod expr;
 mod file;
+mod lanes;
 mod number;
 mod parse;
 mod program;
