@@ -20,6 +20,7 @@ mod number;
 mod number_text;
 mod parse;
 mod pcre;
+mod plan;
 mod program;
 mod project;
 mod query;

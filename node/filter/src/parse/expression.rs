@@ -7,6 +7,7 @@ use super::{Parser, suggestion};
 use crate::eval::{Budget, Common, Cx, EvalError, Frame, Name};
 use crate::expr::{Call, Constant, Extra, Form, Node, Operator, SortKey, operator};
 use crate::lanes::Body;
+use crate::plan::Plan;
 use crate::view::{Shapes, Views};
 
 /// Paths of more components are refused.
@@ -147,6 +148,7 @@ impl Parser {
         };
         let mut call = Call {
             operator,
+            number: self.call_number(),
             place: self.place(),
             args: Box::new([]),
             slot: self.scope.len() as u32,
@@ -226,8 +228,14 @@ impl Parser {
         if others.is_empty() || constant.len() < 2 {
             others.extend(constant);
         } else {
-            let part =
-                Call { operator: call.operator, place: call.place, args: constant.into(), slot: 0, extra: Extra::None };
+            let part = Call {
+                operator: call.operator,
+                number: self.call_number(),
+                place: call.place,
+                args: constant.into(),
+                slot: 0,
+                extra: Extra::None,
+            };
             match self.folded(part) {
                 Node::Call(part) => others.extend(part.args),
                 folded => others.push(folded),
@@ -520,9 +528,9 @@ fn constants(nodes: &[Node]) -> Option<Vec<Constant>> {
 
 /// The value of a call on constants; none when it is missing, an error when it fails or is too large to be kept.
 fn evaluate_constant(call: &Call, variables: u32) -> Result<Option<Constant>, EvalError> {
-    let (arena, shapes, mut views, mut common) =
-        (bumpalo::Bump::new(), Shapes::new(), Views::default(), Common::default());
-    let frame = Frame { names: &[], places: &[], shapes: &shapes, table: &[], variables };
+    let (arena, shapes, mut views, plan) = (bumpalo::Bump::new(), Shapes::new(), Views::default(), Plan::default());
+    let mut common = Common::new(&arena, 0);
+    let frame = Frame { names: &[], places: &[], shapes: &shapes, table: &[], variables, plan: &plan };
     let budget = Budget { steps: 10_000, bytes: 1 << 16 };
     let mut cx = Cx::new(&arena, (&mut views, &mut common), frame, &[5, 0, 0, 0, 0], (0, budget));
     let value = (call.operator.apply)(&mut cx, call)?;
