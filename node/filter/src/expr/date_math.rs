@@ -91,6 +91,9 @@ fn shift<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, sign: i64) -> Out<'a> {
         return call.refuse(cx, format_args!("needs a whole amount, and this is {}", amount.shown()));
     };
     let found = count.checked_mul(sign).and_then(|count| add(start, unit, count, &zone));
+    // MongoDB takes a second too many from what lies before 1970 and is no whole second.
+    let borrowed = start < 0 && start % 1000 != 0 && unit != Unit::Milliseconds(1);
+    let found = found.and_then(|ms| if borrowed { ms.checked_sub(1000) } else { Some(ms) });
     in_range(cx, call, found)
 }
 
