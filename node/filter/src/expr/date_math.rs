@@ -100,7 +100,7 @@ fn shift<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, sign: i64) -> Out<'a> {
 /// So many units after an instant; none when that is out of range.
 fn add(ms: i64, unit: Unit, count: i64, zone: &Zone) -> Option<i64> {
     // More than this is out of range in any unit, and less than it cannot overflow below.
-    const FAR: i128 = 1 << 64;
+    const FAR: u128 = 1 << 64;
     let (civil, offset) = zone.local(ms);
     let local = match unit {
         Unit::Milliseconds(size) => return i64::try_from(i128::from(ms) + i128::from(size) * i128::from(count)).ok(),
@@ -108,13 +108,14 @@ fn add(ms: i64, unit: Unit, count: i64, zone: &Zone) -> Option<i64> {
             i128::from(ms) + i128::from(offset) * 1000 + i128::from(size) * i128::from(count) * i128::from(DAY)
         }
         Unit::Months(size) => {
-            let months = i64::try_from(i128::from(size) * i128::from(count)).ok().filter(|m| m.abs() < 1 << 40)?;
+            let months =
+                i64::try_from(i128::from(size) * i128::from(count)).ok().filter(|m| m.unsigned_abs() < 1 << 40)?;
             let month = civil.month + months;
             let day = civil.day.min(calendar::month_length(civil.year, month));
             i128::from(calendar::days(civil.year, month, day)) * i128::from(DAY) + i128::from(civil.time())
         }
     };
-    if local.abs() > FAR {
+    if local.unsigned_abs() > FAR {
         return None;
     }
     zone.instant(local, zone.summer(ms))

@@ -328,11 +328,11 @@ fn zone_by_format(scan: &mut Scan<'_>) -> Result<i64, NoDate> {
             let minutes = scan.digits(3);
             let length = digits.len() + 1 + minutes.len();
             let minutes = minutes.parse::<i64>().ok().filter(|_| (3..=5).contains(&length));
-            (number, minutes.ok_or(NoDate::Invalid)?)
+            (number, minutes.ok_or(NoDate::Unread)?)
         }
         1 | 2 => (number, 0),
         3 | 4 => (number / 100, number % 100),
-        _ => return Err(NoDate::Invalid),
+        _ => return Err(NoDate::Unread),
     };
     Ok(sign * (hours * 3600 + minutes * 60))
 }
