@@ -64,3 +64,33 @@ fn queries_go_through_arrays_and_tell_missing_from_null_as_in_mongodb() {
 fn projections_keep_the_order_of_fields_as_in_mongodb() {
     check(include_str!("cases/projections.jsonl"));
 }
+
+#[test]
+fn strings_are_joined_cut_searched_and_replaced_as_in_mongodb() {
+    check(include_str!("cases/strings.jsonl"));
+}
+
+#[test]
+fn patterns_match_as_pcre_does() {
+    check(include_str!("cases/patterns.jsonl"));
+}
+
+#[test]
+fn conversions_succeed_and_fail_as_in_mongodb() {
+    check(include_str!("cases/conversions.jsonl"));
+}
+
+#[test]
+fn dates_have_the_parts_that_mongodb_gives_them_in_every_zone() {
+    check(include_str!("cases/date_parts.jsonl"));
+}
+
+#[test]
+fn dates_are_written_and_read_as_in_mongodb() {
+    check(include_str!("cases/date_text.jsonl"));
+}
+
+#[test]
+fn dates_are_shifted_counted_and_truncated_as_in_mongodb() {
+    check(include_str!("cases/date_arithmetic.jsonl"));
+}
