@@ -4,8 +4,10 @@
 //! answer, in microseconds, within a [`Budget`]. Pure: no clock (the alert's time is an argument), no randomness, no file, no log.
 #![forbid(unsafe_code)]
 
+mod bits;
 mod check;
 mod compare;
+mod decimal;
 mod eval;
 mod expr;
 mod file;

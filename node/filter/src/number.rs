@@ -2,22 +2,17 @@
 //!
 //! Nothing here knows of documents or of the evaluation.
 
+use crate::decimal::Decimal;
 use crate::raw;
 use crate::value::Value;
 
-/// A decimal128 as the nearest double: enough to order it among the other numbers; arithmetic on it is refused.
-pub(crate) fn decimal(bytes: &[u8]) -> f64 {
-    let Ok(bytes) = <[u8; 16]>::try_from(bytes) else { return f64::NAN };
-    bson::Decimal128::from_bytes(bytes).to_string().parse().unwrap_or(f64::NAN)
-}
-
-/// The number as a double, NaN for what is none.
+/// The number as the nearest double, NaN for what is none.
 pub(crate) fn approximate(value: Value<'_>) -> f64 {
     match value {
         Value::Int32(n) => f64::from(n),
         Value::Int64(n) => n as f64,
         Value::Double(x) => x,
-        Value::Other(raw::DECIMAL, bytes) => decimal(bytes),
+        Value::Other(raw::DECIMAL, bytes) => Decimal::read(bytes).to_double(),
         _ => f64::NAN,
     }
 }
@@ -38,6 +33,7 @@ pub(crate) fn integral(value: Value<'_>) -> Option<i64> {
         Value::Int32(n) => Some(i64::from(n)),
         Value::Int64(n) => Some(n),
         Value::Double(x) => whole(x),
+        Value::Other(raw::DECIMAL, bytes) => Decimal::read(bytes).whole(),
         _ => None,
     }
 }
@@ -57,7 +53,8 @@ pub(crate) fn narrow<'a>(n: i64) -> Value<'a> {
     i32::try_from(n).map_or(Value::Int64(n), Value::Int32)
 }
 
-/// A sum as MongoDB keeps it: whole numbers exactly, doubles with their rounding errors carried along, and the widest type seen.
+/// A sum as MongoDB keeps it: whole numbers exactly, doubles with their rounding errors carried along, decimals apart, and the widest type
+/// seen.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sum {
     whole: i128,
@@ -66,6 +63,7 @@ pub(crate) struct Sum {
     special: f64,
     long: bool,
     double: bool,
+    decimal: Option<Decimal>,
 }
 
 impl Sum {
@@ -81,9 +79,26 @@ impl Sum {
                 self.double = true;
                 self.add_double(x);
             }
+            Value::Other(raw::DECIMAL, bytes) => {
+                let decimal = Decimal::read(bytes);
+                self.decimal = Some(self.decimal.unwrap_or_else(Decimal::zero).add(decimal));
+            }
             _ => return false,
         }
         true
+    }
+
+    /// The total, when a decimal was among the numbers.
+    pub(crate) fn decimal(&self) -> Option<Decimal> {
+        let decimal = self.decimal?;
+        let (high, low) = self.parts();
+        let special = !high.is_finite() || self.special != 0.0;
+        let others = if special {
+            Decimal::from_double_exactly(self.double())
+        } else {
+            Decimal::from_double_exactly(high).add(Decimal::from_double_exactly(low))
+        };
+        Some(decimal.add(others))
     }
 
     /// Adds a double: Knuth's two-sum keeps what rounding takes away.
@@ -130,7 +145,7 @@ impl Sum {
         whole((near + ((high - near) + low).round()) + self.special)
     }
 
-    /// The total in the narrowest type that MongoDB gives it.
+    /// The total in the narrowest type that MongoDB gives it, when no decimal was among the numbers.
     pub(crate) fn value<'a>(&self) -> Value<'a> {
         if self.double {
             return Value::Double(self.double());

@@ -1,13 +1,16 @@
 //! Types: their names, and conversions between them, with MongoDB's refusals.
 
 use super::{Call, Operator, row};
+use crate::decimal::Decimal;
 use crate::eval::{Cx, Out};
 use crate::number::general;
+use crate::raw;
 use crate::value::Value;
 
 pub(super) static OPERATORS: &[Operator] = &[
     row("$isNumber", 1, 1, |cx, call| Ok(Value::Bool(call.arg(cx, 0)?.is_number()))),
     row("$toBool", 1, 1, to_bool),
+    row("$toDecimal", 1, 1, to_decimal),
     row("$toDouble", 1, 1, to_double),
     row("$toInt", 1, 1, |cx, call| to_whole(cx, call, i64::from(i32::MIN)..=i64::from(i32::MAX))),
     row("$toLong", 1, 1, |cx, call| to_whole(cx, call, i64::MIN..=i64::MAX)),
@@ -26,6 +29,17 @@ fn to_bool<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     }
 }
 
+fn to_decimal<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
+    match call.arg(cx, 0)? {
+        value @ Value::Other(raw::DECIMAL, _) => Ok(value),
+        value if value.is_nullish() => Ok(Value::Null),
+        value => match Decimal::converted(value) {
+            Some(decimal) => cx.decimal(decimal),
+            None => unsupported(cx, call, value),
+        },
+    }
+}
+
 fn to_double<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     let value = call.arg(cx, 0)?;
     match value {
@@ -34,6 +48,10 @@ fn to_double<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
         Value::Int64(n) | Value::Date(n) => Ok(Value::Double(n as f64)),
         Value::Bool(b) => Ok(Value::Double(f64::from(u8::from(b)))),
         Value::Text(text) => match parse_double(text) {
+            Some(x) => Ok(Value::Double(x)),
+            None => unsupported(cx, call, value),
+        },
+        Value::Other(raw::DECIMAL, bytes) => match Decimal::read(bytes).to_double_within() {
             Some(x) => Ok(Value::Double(x)),
             None => unsupported(cx, call, value),
         },
@@ -57,6 +75,7 @@ fn to_whole<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, range: std::ops::RangeInclu
         Value::Int64(n) => Some(n),
         Value::Bool(b) => Some(i64::from(b)),
         Value::Double(x) => crate::number::whole(x.trunc()),
+        Value::Other(raw::DECIMAL, bytes) => Decimal::read(bytes).truncated(),
         Value::Date(ms) if *range.end() == i64::MAX => Some(ms),
         Value::Text(text) => text.parse().ok(),
         value if value.is_nullish() => return Ok(Value::Null),
@@ -84,6 +103,7 @@ fn to_string<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
         Value::Int32(n) => n.to_string(),
         Value::Int64(n) => n.to_string(),
         Value::Double(x) => general(x),
+        Value::Other(raw::DECIMAL, bytes) => Decimal::read(bytes).to_string(),
         Value::ObjectId(id) => bson::oid::ObjectId::from_bytes(id).to_hex(),
         Value::Date(ms) => match iso_date(ms) {
             Some(text) => text,

@@ -8,8 +8,10 @@ mod array;
 mod convert;
 mod logic;
 mod object;
+mod percentile;
 mod quick;
 mod set;
+mod trigonometry;
 
 use crate::eval::{Cx, EvalError, Name, Out, Place};
 use crate::raw;
@@ -17,6 +19,7 @@ use crate::value::{UNSEEN, Value};
 
 pub(crate) use array::SortKey;
 pub(crate) use object::set as set_field;
+pub(crate) use percentile::problem as percentile_problem;
 
 /// A compiled expression.
 #[derive(Debug)]
@@ -120,7 +123,6 @@ pub(crate) enum Form {
     Switch,
     /// `$sortArray`: `[input]`.
     SortArray,
-    #[allow(dead_code, reason = "for operators with named arguments")]
     /// An object of these names, the first so many required: the operator gets them in this order, [`Node::Absent`] for what is not there.
     Named(&'static [&'static str], usize),
     /// `$literal`: nothing is evaluated.
@@ -156,14 +158,16 @@ impl Operator {
     }
 }
 
-static FAMILIES: [&[Operator]; 7] = [
+static FAMILIES: [&[Operator]; 9] = [
     accumulate::OPERATORS,
     arithmetic::OPERATORS,
     array::OPERATORS,
     convert::OPERATORS,
     logic::OPERATORS,
     object::OPERATORS,
+    percentile::OPERATORS,
     set::OPERATORS,
+    trigonometry::OPERATORS,
 ];
 
 /// All operators.

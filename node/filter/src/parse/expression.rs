@@ -5,7 +5,7 @@
 use super::json::{Json, array_constant};
 use super::{Parser, suggestion};
 use crate::eval::{Budget, Cx, EvalError, Frame, Name};
-use crate::expr::{Call, Constant, Extra, Form, Node, Operator, SortKey, operator, operators};
+use crate::expr::{Call, Constant, Extra, Form, Node, Operator, SortKey, operator, operators, percentile_problem};
 use crate::view::{Shapes, Views};
 
 /// Paths of more components are refused.
@@ -154,7 +154,13 @@ impl Parser {
             Form::Cond => call.args = self.cond(operator, value)?.into(),
             Form::Switch => call.args = self.switch(value)?.into(),
             Form::Let => call.args = self.bindings(value)?.into(),
-            Form::Named(names, required) => call.args = self.named_arguments(value, names, required)?.into(),
+            Form::Named(names, required) => {
+                call.args = self.named_arguments(value, names, required)?.into();
+                if let Some(problem) = percentile_problem(&call) {
+                    self.problem(problem);
+                    return None;
+                }
+            }
             Form::Filter | Form::Map | Form::Reduce => call.args = self.over_array(operator, value)?.into(),
             Form::SortArray => {
                 let [input, by] = self.named(value, ["input", "sortBy"], 2)?;
@@ -182,10 +188,19 @@ impl Parser {
         None
     }
 
-    /// `$add` and `$multiply`: their constants are moved to the end and folded into one, as MongoDB does.
+    /// `$add`, `$multiply`, `$sum`, `$min`, `$max`: their constants are moved to the end and folded into one, as MongoDB does; what they have
+    /// of their own kind among their arguments is merged into them.
     fn commutative(&mut self, mut call: Call, value: &Json) -> Option<Node> {
         let nodes = self.arguments(call.operator, value, 0, usize::MAX)?;
-        let (constant, mut others): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|n| matches!(n, Node::Constant(_)));
+        let several = nodes.len() > 1;
+        // A lone argument may be an array that is gone through.
+        let merged = nodes.into_iter().flat_map(|node| match node {
+            Node::Call(inner) if several && inner.args.len() > 1 && std::ptr::eq(inner.operator, call.operator) => {
+                inner.args.into_vec()
+            }
+            node => vec![node],
+        });
+        let (constant, mut others): (Vec<_>, Vec<_>) = merged.partition(|n| matches!(n, Node::Constant(_)));
         if others.is_empty() || constant.len() < 2 {
             others.extend(constant);
         } else {

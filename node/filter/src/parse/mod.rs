@@ -4,6 +4,7 @@
 
 mod expression;
 pub(crate) mod json;
+mod literal;
 mod projection;
 mod query;
 mod stages;
