@@ -168,12 +168,13 @@ fn subtract<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
             Ok(x.checked_sub(y).map_or(Double(x as f64 - y as f64), Int64))
         }
         (Date(a), Date(b)) => a.checked_sub(b).map_or_else(|| call.refuse(cx, out_of_range), |ms| Ok(Int64(ms))),
-        (Date(a), b) if double(b).is_some() => {
-            let ms = integral(b).or_else(|| number::whole(number::approximate(b).trunc()));
-            ms.and_then(|ms| a.checked_sub(ms)).map_or_else(|| call.refuse(cx, out_of_range), |ms| Ok(Date(ms)))
-        }
-        (Date(a), Value::Other(raw::DECIMAL, b)) => {
-            let ms = a.checked_sub(Decimal::read(b).to_long());
+        (Date(a), b) if b.is_number() => {
+            let ms = match b {
+                Value::Other(raw::DECIMAL, b) => Some(Decimal::read(b).to_long()),
+                b => integral(b).or_else(|| number::whole(number::approximate(b).trunc())),
+            };
+            // MongoDB adds the negated number.
+            let ms = ms.and_then(i64::checked_neg).and_then(|ms| a.checked_add(ms));
             ms.map_or_else(|| call.refuse(cx, out_of_range), |ms| Ok(Date(ms)))
         }
         (a, b) if a.is_nullish() || b.is_nullish() => Ok(Value::Null),
@@ -226,7 +227,7 @@ fn multiply<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
 }
 
 /// Two numbers; null when either is nullish, an error when either is no number.
-pub(super) fn pair<'a>(
+fn pair<'a>(
     cx: &mut Cx<'a, '_>,
     call: &'a Call,
     f: impl FnOnce(&mut Cx<'a, '_>, Value<'a>, Value<'a>) -> Out<'a>,
@@ -280,11 +281,13 @@ fn modulo<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
 
 fn pow<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     pair(cx, call, |cx, a, b| {
+        let decimals = Decimal::pair(a, b);
         let (x, y) = (number::approximate(a), number::approximate(b));
-        if x == 0.0 && y < 0.0 {
+        let zero = decimals.map_or(x == 0.0, |(a, _)| a.is_zero());
+        if zero && decimals.map_or(y < 0.0, |(_, b)| b.compare_double(0.0).is_lt() && !b.is_nan()) {
             return call.refuse(cx, "cannot raise zero to a negative power");
         }
-        if let Some((a, b)) = Decimal::pair(a, b) {
+        if let Some((a, b)) = decimals {
             return cx.decimal(a.power(b));
         }
         let real = Value::Double(x.powf(y));
@@ -293,6 +296,7 @@ fn pow<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
         }
         let (Some(base), Some(power)) = (integral(a), integral(b)) else { return Ok(real) };
         let exact = match base {
+            0 if power > 0 => Some(0),
             1 => Some(1),
             -1 => Some(if power % 2 == 0 { 1 } else { -1 }),
             base => u32::try_from(power).ok().and_then(|power| base.checked_pow(power)),
@@ -361,7 +365,8 @@ fn round<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, rounding: Rounding) -> Out<'a>
     }
     match integral(value).and_then(|n| number::round_whole(n, place, rounding)) {
         Some(n) if matches!(value, Value::Int64(_)) => Ok(Value::Int64(n)),
-        // MongoDB lets an int overflow here.
+        // MongoDB widens an int that grew too large, but lets one that grew too small wrap around.
+        Some(n) if n > i64::from(i32::MAX) => Ok(Value::Int64(n)),
         Some(n) => Ok(Value::Int32(n as i32)),
         None => call.refuse(cx, format_args!("gives no long for {} at place {place}", value.shown())),
     }

@@ -2,7 +2,7 @@
 
 use std::f64::consts::{LN_2, PI};
 
-use super::arithmetic::{Domain, pair, real};
+use super::arithmetic::{Domain, not_numeric, real};
 use super::{Call, Operator, row};
 use crate::decimal::Decimal;
 use crate::eval::{Cx, Out};
@@ -32,10 +32,21 @@ pub(super) static OPERATORS: &[Operator] = &[
 ];
 
 fn atan2<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
-    pair(cx, call, |cx, a, b| match Decimal::pair(a, b) {
+    let mut numbers = [Value::Missing; 2];
+    for (at, number) in numbers.iter_mut().enumerate() {
+        *number = call.arg(cx, at)?;
+        if number.is_nullish() {
+            return Ok(Value::Null);
+        }
+        if !number.is_number() {
+            return not_numeric(cx, call, *number);
+        }
+    }
+    let [a, b] = numbers;
+    match Decimal::pair(a, b) {
         Some((a, b)) => cx.decimal(a.atan2(b)),
         None => Ok(Value::Double(approximate(a).atan2(approximate(b)))),
-    })
+    }
 }
 
 // The inverse hyperbolic functions of the C library, formula by formula: those of Rust's own round otherwise in the last digit.
