@@ -440,12 +440,11 @@ impl Parser {
 
     /// 1 or -1; true for descending.
     pub(super) fn direction(&mut self, json: &Json) -> Option<bool> {
-        match json {
-            Json::Int(1) | Json::Long(1) => Some(false),
-            Json::Int(-1) | Json::Long(-1) => Some(true),
-            Json::Double(x) if x.abs() == 1.0 => Some(*x < 0.0),
-            other => {
-                self.problem(format!("takes 1 (ascending) or -1 (descending), and this is {}", other.shown()));
+        match crate::number::integral(json.constant().value()) {
+            Some(1) => Some(false),
+            Some(-1) => Some(true),
+            _ => {
+                self.problem(format!("takes 1 (ascending) or -1 (descending), and this is {}", json.shown()));
                 None
             }
         }
