@@ -240,7 +240,8 @@ impl Decimal {
         bid::bid128_is_zero(self.0)
     }
 
-    fn is_negative(self) -> bool {
+    /// Whether it has the sign, as -0 has.
+    pub(crate) fn is_negative(self) -> bool {
         bid::bid128_is_signed(self.0)
     }
 

@@ -284,7 +284,7 @@ fn pow<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
         let decimals = Decimal::pair(a, b);
         let (x, y) = (number::approximate(a), number::approximate(b));
         let zero = decimals.map_or(x == 0.0, |(a, _)| a.is_zero());
-        if zero && decimals.map_or(y < 0.0, |(_, b)| b.compare_double(0.0).is_lt() && !b.is_nan()) {
+        if zero && decimals.map_or(y < 0.0, |(_, b)| b.is_negative()) {
             return call.refuse(cx, "cannot raise zero to a negative power");
         }
         if let Some((a, b)) = decimals {
