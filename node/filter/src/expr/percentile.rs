@@ -2,7 +2,7 @@
 //!
 //! NaN and what is no number are passed over; the results are doubles.
 
-use super::{Call, Form, Node, Operator, shaped};
+use super::{Call, Extra, Form, Node, Operator, shaped};
 use crate::eval::{Cx, EvalError, Out};
 use crate::number::approximate;
 use crate::value::{Elements, Value};
@@ -11,24 +11,22 @@ pub(super) static OPERATORS: &[Operator] = &[
     shaped("$median", Form::Named(&["input", "method"], 2), |cx, call| {
         let Some(sorted) = samples(cx, call)? else { return Ok(Value::Null) };
         Ok(at_rank(&sorted, 0.5))
-    }),
-    shaped("$percentile", Form::Named(&["input", "p", "method"], 3), percentile),
+    })
+    .prepared(check),
+    shaped("$percentile", Form::Named(&["input", "p", "method"], 3), percentile).prepared(check),
 ];
 
-/// What is wrong with the constant arguments of these operators.
-pub(crate) fn problem(call: &Call) -> Option<&'static str> {
-    let method = match (call.operator.name, &*call.args) {
-        ("$median", [_, method]) => method,
-        ("$percentile", [_, p, method]) => {
-            if !matches!(p, Node::Constant(p) if shares(p.value()).is_some()) {
-                return Some("`p` takes a constant list of at least one number from 0 to 1");
-            }
-            method
-        }
-        _ => return None,
-    };
-    let approximate = matches!(method, Node::Constant(c) if matches!(c.value(), Value::Text("approximate")));
-    (!approximate).then_some("`method` takes \"approximate\"")
+/// Looks at the constant arguments: `p`, when it is there, and `method`.
+fn check(args: &[Node]) -> Result<Extra, String> {
+    if let [_, p, _] = args
+        && !matches!(p, Node::Constant(p) if shares(p.value()).is_some())
+    {
+        return Err("`p` takes a constant list of at least one number from 0 to 1".to_owned());
+    }
+    match args.last() {
+        Some(Node::Constant(c)) if matches!(c.value(), Value::Text("approximate")) => Ok(Extra::None),
+        _ => Err("`method` takes \"approximate\"".to_owned()),
+    }
 }
 
 /// The numbers from 0 to 1 of a constant list; none when it is empty or holds anything else.
