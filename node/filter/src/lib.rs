@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 mod all;
+mod bits;
 mod calendar;
 mod check;
 mod compare;
+mod decimal;
 mod dialect;
 mod eval;
 mod expr;

@@ -46,6 +46,26 @@ fn arrays_are_cut_sorted_mapped_and_reduced_as_in_mongodb() {
 }
 
 #[test]
+fn decimals_compute_compare_and_convert_as_in_mongodb() {
+    check(include_str!("cases/decimals.jsonl"));
+}
+
+#[test]
+fn numbers_of_all_types_go_together_as_in_mongodb() {
+    check(include_str!("cases/numbers.jsonl"));
+}
+
+#[test]
+fn bits_are_tested_in_numbers_and_binary_data_as_in_mongodb() {
+    check(include_str!("cases/bits.jsonl"));
+}
+
+#[test]
+fn literals_of_rarer_types_compare_and_pass_through_as_in_mongodb() {
+    check(include_str!("cases/literals.jsonl"));
+}
+
+#[test]
 fn logic_compares_across_types_and_evaluates_no_more_than_mongodb() {
     check(include_str!("cases/logic.jsonl"));
 }

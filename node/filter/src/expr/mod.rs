@@ -14,12 +14,14 @@ mod field;
 mod logic;
 mod object;
 mod pattern;
+mod percentile;
 pub(crate) mod pick;
 mod quick;
 mod search;
 mod set;
 mod sizes;
 mod text;
+mod trigonometry;
 mod zip;
 
 use crate::eval::{Cx, EvalError, Name, Out, Place};
@@ -227,11 +229,13 @@ static FAMILIES: &[&[Operator]] = &[
     logic::OPERATORS,
     object::OPERATORS,
     pattern::OPERATORS,
+    percentile::OPERATORS,
     pick::OPERATORS,
     search::OPERATORS,
     set::OPERATORS,
     sizes::OPERATORS,
     text::OPERATORS,
+    trigonometry::OPERATORS,
     zip::OPERATORS,
 ];
 

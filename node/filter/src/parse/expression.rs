@@ -221,10 +221,19 @@ impl Parser {
         None
     }
 
-    /// `$add` and `$multiply`: their constants are moved to the end and folded into one, as MongoDB does.
+    /// `$add`, `$multiply`, `$sum`, `$min`, `$max`: their constants are moved to the end and folded into one, as MongoDB does; what they have
+    /// of their own kind among their arguments is merged into them.
     fn commutative(&mut self, mut call: Call, value: &Json) -> Option<Node> {
         let nodes = self.arguments(call.operator, value, 0, usize::MAX)?;
-        let (constant, mut others): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|n| matches!(n, Node::Constant(_)));
+        let several = nodes.len() > 1;
+        // A lone argument may be an array that is gone through.
+        let merged = nodes.into_iter().flat_map(|node| match node {
+            Node::Call(inner) if several && inner.args.len() > 1 && std::ptr::eq(inner.operator, call.operator) => {
+                inner.args.into_vec()
+            }
+            node => vec![node],
+        });
+        let (constant, mut others): (Vec<_>, Vec<_>) = merged.partition(|n| matches!(n, Node::Constant(_)));
         if others.is_empty() || constant.len() < 2 {
             others.extend(constant);
         } else {
@@ -480,12 +489,11 @@ impl Parser {
 
     /// 1 or -1; true for descending.
     pub(super) fn direction(&mut self, json: &Json) -> Option<bool> {
-        match json {
-            Json::Int(1) | Json::Long(1) => Some(false),
-            Json::Int(-1) | Json::Long(-1) => Some(true),
-            Json::Double(x) if x.abs() == 1.0 => Some(*x < 0.0),
-            other => {
-                self.problem(format!("takes 1 (ascending) or -1 (descending), and this is {}", other.shown()));
+        match crate::number::integral(json.constant().value()) {
+            Some(1) => Some(false),
+            Some(-1) => Some(true),
+            _ => {
+                self.problem(format!("takes 1 (ascending) or -1 (descending), and this is {}", json.shown()));
                 None
             }
         }

@@ -6,6 +6,7 @@ mod expression;
 mod extension;
 mod field;
 pub(crate) mod json;
+mod literal;
 mod many;
 pub(crate) mod paths;
 mod projection;
