@@ -8,6 +8,9 @@ use crate::eval::{Budget, Cx, EvalError, Frame, Name};
 use crate::expr::{Call, Constant, Extra, Form, Node, Operator, SortKey, operator, operators};
 use crate::view::{Shapes, Views};
 
+/// MongoDB computes these for each alert, also of constants: their errors are not the pipeline's.
+const UNFOLDED: [&str; 7] = ["$firstN", "$getField", "$lastN", "$maxN", "$minN", "$setField", "$unsetField"];
+
 /// Paths of more components are refused.
 pub(super) const MAX_PATH: usize = 100;
 
@@ -217,6 +220,7 @@ impl Parser {
         }
         if !call.args.iter().all(|node| matches!(node, Node::Constant(_) | Node::Absent))
             || matches!(call.extra, Extra::Sort(SortKey::Paths(_)))
+            || UNFOLDED.contains(&call.operator.name)
         {
             return Node::Call(call);
         }

@@ -6,6 +6,7 @@ mod expression;
 mod field;
 pub(crate) mod json;
 mod many;
+mod optimise;
 mod projection;
 mod query;
 mod stages;
