@@ -286,7 +286,7 @@ fn is_movable(query: &Query) -> bool {
     match query {
         Query::All(queries) | Query::Any(queries) => queries.iter().all(is_movable),
         Query::Not(query) => is_movable(query),
-        Query::Field(_, test) => !test.of_whole_arrays(),
+        Query::Field(_, test) => !test.of_whole_arrays() && !super::query::never(query),
         Query::Expr(_) | Query::Hint(..) => true,
     }
 }

@@ -68,7 +68,10 @@ impl Parser {
                 other => queries.extend(other),
             }
         }
-        Some(self.all(queries))
+        Some(match queries.iter().position(never) {
+            Some(never) => queries.swap_remove(never),
+            None => self.all(queries),
+        })
     }
 
     /// One key of a query document; `Some(None)` for a comment.
@@ -425,7 +428,7 @@ impl Parser {
 }
 
 /// Whether a query matches nothing: `$all` of an empty list, which is of no type.
-fn never(query: &Query) -> bool {
+pub(super) fn never(query: &Query) -> bool {
     matches!(query, Query::Field(_, Test::Type(types)) if types.is_empty())
 }
 
