@@ -133,10 +133,26 @@ fn pipeline(path: &Path) -> anyhow::Result<Vec<Value>> {
 }
 
 impl Explained {
-    /// What is read: top-level fields, and those of documents.
-    fn reads(&self) -> Vec<&str> {
+    /// What is read: top-level fields, and how many fields of a document.
+    fn reads(&self) -> String {
         let reads = self.filter.program.reads();
-        if reads.whole() { vec!["the whole document"] } else { reads.paths().collect() }
+        if reads.whole() {
+            return "the whole document".to_owned();
+        }
+        let mut counted: Vec<(&str, usize)> = Vec::new();
+        for path in reads.paths() {
+            let (first, inner) = path.split_once('.').map_or((path, 0), |(first, _)| (first, 1));
+            match counted.last_mut().filter(|last| last.0 == first) {
+                Some(last) => last.1 += inner,
+                None => counted.push((first, inner)),
+            }
+        }
+        let worded = counted.into_iter().map(|(name, fields)| match fields {
+            0 => name.to_owned(),
+            1 => format!("{name} (1 field)"),
+            fields => format!("{name} ({fields} fields)"),
+        });
+        worded.collect::<Vec<_>>().join(", ")
     }
 
     fn json(&self, file: &str) -> Value {
@@ -191,7 +207,7 @@ impl Explained {
         let program = &self.filter.program;
         let survey = self.filter.survey.as_deref().unwrap_or("every survey");
         writeln!(out, "{BOLD}{file}{BOLD:#}  version {}, for {survey}", program.version())?;
-        writeln!(out, "  reads    {}", self.reads().join(", "))?;
+        writeln!(out, "  reads    {}", self.reads())?;
         let series = self.series();
         writeln!(out, "  series   {}", if series.is_empty() { "none".to_owned() } else { series.join(", ") })?;
         writeln!(out, "  cutouts  none: a filter sees no images; what passes is sent with its own")?;
