@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::dialect::Dialect;
 use crate::parse::{Problem, suggestion};
 use crate::program::{Program, Rules};
 
@@ -41,13 +42,17 @@ impl FilterFile {
     /// # Errors
     /// All that is wrong with it, each with its path into the JSON.
     pub fn parse(text: &str, rules: Rules, surveys: &[&str]) -> Result<Self, Vec<Problem>> {
+        Self::parse_in(text, rules, surveys, &Dialect::default())
+    }
+
+    /// As [`FilterFile::parse`], in a dialect: with the extensions that it has.
+    ///
+    /// # Errors
+    /// All that is wrong with it, each with its path into the JSON.
+    pub fn parse_in(text: &str, rules: Rules, surveys: &[&str], dialect: &Dialect) -> Result<Self, Vec<Problem>> {
         if !text.trim_start().starts_with('{') {
-            return Ok(Self {
-                survey: None,
-                permissions: None,
-                program: Program::parse(text, rules)?,
-                in_document: false,
-            });
+            let program = Program::parse_in(text, rules, dialect)?;
+            return Ok(Self { survey: None, permissions: None, program, in_document: false });
         }
         let problem = |path: String, message: String| Problem { path, message };
         let written: Written<'_> = serde_json::from_str(text).map_err(|error| {
@@ -72,7 +77,7 @@ impl FilterFile {
                 .filter_map(|(name, programs)| Some((known(&name, format!("permissions.{name}"))?, programs)))
                 .collect()
         });
-        match Program::parse(written.pipeline.get(), rules) {
+        match Program::parse_in(written.pipeline.get(), rules, dialect) {
             Ok(program) if problems.is_empty() => Ok(Self { survey, permissions, program, in_document: true }),
             Ok(_) => Err(problems),
             Err(own) => {

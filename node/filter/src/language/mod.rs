@@ -106,6 +106,10 @@ fn arguments(form: Form) -> Arguments {
         Form::Switch => named(&["branches", "default"], 1),
         Form::SortArray => named(&["input", "sortBy"], 2),
         Form::Named(names, required) => named(names, required),
+        // A date, or {date, timezone}; a field's name, or {field, input}.
+        Form::Date | Form::Field(_) => Arguments::Own,
+        Form::Zip => named(&["inputs", "useLongestLength", "defaults"], 1),
+        Form::InMoc => named(&["moc", "ra", "dec"], 3),
         Form::Literal => Arguments::Literal,
     }
 }
