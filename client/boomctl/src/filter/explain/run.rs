@@ -38,6 +38,8 @@ pub(super) enum Fate {
 pub(super) struct Run {
     /// One for each stage.
     pub(super) fates: Vec<Fate>,
+    /// How many documents come into each stage; of several the first is followed.
+    pub(super) documents: Vec<usize>,
     /// What is passed on at the end.
     pub(super) result: Option<Document>,
     /// Mean time of an evaluation, µs, and of how many.
@@ -49,7 +51,9 @@ pub(super) struct Run {
 impl Run {
     /// Runs it.
     pub(super) fn new(on: On<'_>, pipeline: &[Value], program: &Program) -> Self {
-        let mut run = Self { fates: Vec::new(), result: None, time: time(on, program), steps: on.steps(program) };
+        let documents = (0..pipeline.len()).map(|at| on.count(&pipeline[..at])).collect();
+        let mut run =
+            Self { fates: Vec::new(), documents, result: None, time: time(on, program), steps: on.steps(program) };
         let mut document = on.document.to_owned();
         let mut at = 0;
         while at < pipeline.len() {
