@@ -12,6 +12,7 @@ mod dialect;
 mod eval;
 mod expr;
 mod file;
+mod lanes;
 mod language;
 mod many;
 mod moc;

@@ -23,6 +23,7 @@ mod text;
 mod zip;
 
 use crate::eval::{Cx, EvalError, Name, Out, Place};
+use crate::lanes::Body;
 use crate::moc::SkyMap;
 use crate::raw;
 use crate::value::{UNSEEN, Value};
@@ -30,6 +31,7 @@ use crate::zone::Zone;
 
 pub(crate) use array::SortKey;
 pub(crate) use object::set as set_field;
+pub(crate) use quick::Quick;
 
 /// A compiled expression.
 #[derive(Debug)]
@@ -94,6 +96,18 @@ pub(crate) enum Extra {
     Zone(Zone),
     /// Where `$boom.inMoc` looks.
     Map(SkyMap),
+    /// The body of `$map` and `$filter` in lane form.
+    Lanes(Body),
+}
+
+impl Extra {
+    /// The body of a loop in lane form.
+    pub(crate) fn body(&self) -> Option<&Body> {
+        match self {
+            Extra::Lanes(body) => Some(body),
+            _ => None,
+        }
+    }
 }
 
 /// What an operator does.
@@ -295,6 +309,16 @@ fn walk<'a>(cx: &mut Cx<'a, '_>, mut value: Value<'a>, names: &'a [Name]) -> Out
         }
     }
     Ok(value)
+}
+
+impl Node {
+    /// The call of this operator that the expression is.
+    fn call(&self, operator: &str) -> Option<&Call> {
+        match self {
+            Node::Call(call) if call.operator.name == operator => Some(call),
+            _ => None,
+        }
+    }
 }
 
 impl Call {

@@ -4,8 +4,9 @@
 
 use super::json::{Json, array_constant};
 use super::{Parser, suggestion};
-use crate::eval::{Budget, Cx, EvalError, Frame, Name};
+use crate::eval::{Budget, Common, Cx, EvalError, Frame, Name};
 use crate::expr::{Call, Constant, Extra, Form, Node, Operator, SortKey, operator};
+use crate::lanes::Body;
 use crate::view::{Shapes, Views};
 
 /// Paths of more components are refused.
@@ -162,7 +163,11 @@ impl Parser {
             Form::Named(names, required) => call.args = self.named_arguments(value, names, required)?.into(),
             Form::Field(names) => call.args = self.field_arguments(value, names)?.into(),
             Form::Zip => call.args = self.zip(value)?.into(),
-            Form::Filter | Form::Map | Form::Reduce => call.args = self.over_array(operator, value)?.into(),
+            Form::Filter | Form::Map => {
+                call.args = self.over_array(operator, value)?.into();
+                call.extra = Body::of(&call.args[1], call.slot).map_or(Extra::None, Extra::Lanes);
+            }
+            Form::Reduce => call.args = self.over_array(operator, value)?.into(),
             Form::InMoc => {
                 let (map, args) = self.in_moc(value)?;
                 call.extra = Extra::Map(map);
@@ -515,10 +520,11 @@ fn constants(nodes: &[Node]) -> Option<Vec<Constant>> {
 
 /// The value of a call on constants; none when it is missing, an error when it fails or is too large to be kept.
 fn evaluate_constant(call: &Call, variables: u32) -> Result<Option<Constant>, EvalError> {
-    let (arena, shapes, mut views) = (bumpalo::Bump::new(), Shapes::new(), Views::default());
+    let (arena, shapes, mut views, mut common) =
+        (bumpalo::Bump::new(), Shapes::new(), Views::default(), Common::default());
     let frame = Frame { names: &[], places: &[], shapes: &shapes, table: &[], variables };
     let budget = Budget { steps: 10_000, bytes: 1 << 16 };
-    let mut cx = Cx::new(&arena, &mut views, frame, &[5, 0, 0, 0, 0], (0, budget));
+    let mut cx = Cx::new(&arena, (&mut views, &mut common), frame, &[5, 0, 0, 0, 0], (0, budget));
     let value = (call.operator.apply)(&mut cx, call)?;
     // A missing value is no constant: it must stay missing.
     if value.is_missing() { Ok(None) } else { cx.constant(value).map(Some) }
