@@ -4,6 +4,7 @@ use std::path::Path;
 
 use boom_sky::alert::{Alert, Origin};
 use boom_sky::document::{EMPTY, Writer};
+use boom_sky::lightcurve::Series;
 use boom_sky::properties::{LightCurves, Properties, Scratch};
 use boom_sky::view::{View, write_alert};
 use bson::RawDocumentBuf;
@@ -11,9 +12,11 @@ use bson::RawDocumentBuf;
 /// The document that filters run over. `programs` are the access programmes of the survey that the filter may see; all where there are none.
 pub(crate) fn view(alert: &Alert, from: &Path, programs: Option<&[u8]>) -> RawDocumentBuf {
     let origin = Origin { source: from.display().to_string().into(), partition: 0, offset: 0, record: 0 };
+    // What is not for the filter is not in what is made of the light curve either.
+    let series: Vec<Series> = alert.series.iter().map(|series| seen(series, programs)).collect();
     let mut document = Vec::new();
     let properties = |writer: &mut Writer<'_>| {
-        let curves = LightCurves { own: &alert.series, others: &[] };
+        let curves = LightCurves { own: &series, others: &[] };
         Properties::new(alert.survey).write(alert, curves, None, &mut Scratch::default(), writer);
     };
     write_alert(alert, &[], properties, (alert.head.jd, &origin), &mut document);
@@ -21,12 +24,23 @@ pub(crate) fn view(alert: &Alert, from: &Path, programs: Option<&[u8]>) -> RawDo
         survey: alert.survey,
         jd: alert.head.jd,
         document: &document,
-        series: &alert.series,
+        series: &series,
         cross_matches: &EMPTY,
         aliases: &EMPTY,
         others: &[],
     };
     let mut out = Vec::new();
-    view.write(|_| true, |_, program| programs.is_none_or(|programs| programs.contains(&program)), &mut out);
+    view.write(|_| true, |_, _| true, &mut out);
     RawDocumentBuf::from_bytes(out).expect("the view's own writer ends what it begins")
+}
+
+/// The points of these programmes.
+fn seen(series: &Series, programs: Option<&[u8]>) -> Series {
+    let mut kept = Series::default();
+    for point in series.iter() {
+        if programs.is_none_or(|programs| programs.contains(&point.head.program)) {
+            kept.push(&point.head, point.document);
+        }
+    }
+    kept
 }
