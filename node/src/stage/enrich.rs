@@ -7,14 +7,13 @@ use boom_sky::cutout::{self, TRIPLET, triplet};
 use boom_sky::document::Writer;
 use boom_sky::features::Extractor;
 use boom_sky::lightcurve::Series;
-use boom_sky::lightcurve::photstats::{self, Photstats};
 use boom_sky::survey::properties::judge_stars;
 use boom_sky::survey::{SURVEYS, Survey};
 use boom_store::documents::{Ingested, Matches};
 use bson::RawDocument;
 
 use super::Received;
-use super::features::{History, photometry};
+use super::features::{History, PhotScratch, write_light_curve};
 use crate::catalogs::{Catalogs, MatchScratch};
 use crate::scorer::Model;
 use crate::scorer::manifest::{Feature, InputKind};
@@ -182,16 +181,8 @@ impl Enricher {
                 writer.boolean(name, value);
             }
         }
-        let history = History::new(&ingested.object.series[0], alert.head.jd);
-        writer.boolean("stationary", history.stationary());
-        let Scratch { points, photstats, .. } = scratch;
-        points.clear();
-        photometry(&ingested.object.series, &alert.head, points);
-        photstats::write(writer, "photstats", photstats.compute(points));
-        for other in &ingested.alias_objects {
-            photometry(&other.state.series, &alert.head, points);
-        }
-        photstats::write(writer, "multisurvey_photstats", photstats.compute(points));
+        let others = ingested.alias_objects.iter().map(|other| other.state.series.as_slice());
+        write_light_curve(&ingested.object.series, others, &alert.head, writer, &mut scratch.photometry);
         writer.close(properties);
     }
 }
@@ -200,8 +191,7 @@ impl Enricher {
 #[derive(Debug, Default)]
 struct Scratch {
     matching: MatchScratch,
-    points: Vec<photstats::PhotPoint>,
-    photstats: Photstats,
+    photometry: PhotScratch,
 }
 
 /// The rows of a star catalog among the matches; `None` when that catalog was not asked.

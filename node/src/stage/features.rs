@@ -1,6 +1,7 @@
 //! What models and properties are made of: numbers of the detection, and of the object's light curve up to it.
 
-use boom_sky::lightcurve::photstats::PhotPoint;
+use boom_sky::document::Writer;
+use boom_sky::lightcurve::photstats::{self, PhotPoint, Photstats};
 use boom_sky::lightcurve::{PointHead, Series};
 use boom_sky::units::{NanoJansky, POGSON};
 
@@ -66,6 +67,35 @@ pub fn photometry(series: &[Series], alert: &PointHead, out: &mut Vec<PhotPoint>
             out.push(PhotPoint { jd: head.jd, mag: mag.0, mag_err: POGSON / snr, band: head.band });
         }
     }
+}
+
+/// What [`write_light_curve`] writes, which is last among the properties.
+pub const OF_LIGHT_CURVE: [&str; 3] = ["stationary", "photstats", "multisurvey_photstats"];
+
+/// What is kept from one light curve to the next.
+#[derive(Debug, Default)]
+pub struct PhotScratch {
+    points: Vec<PhotPoint>,
+    photstats: Photstats,
+}
+
+/// Writes the properties that are made of light curves: the object's own, and those of the same object in other surveys.
+pub fn write_light_curve<'a>(
+    own: &[Series],
+    others: impl Iterator<Item = &'a [Series]>,
+    alert: &PointHead,
+    writer: &mut Writer<'_>,
+    PhotScratch { points, photstats }: &mut PhotScratch,
+) {
+    let [stationary, of_survey, of_all] = OF_LIGHT_CURVE;
+    writer.boolean(stationary, History::new(&own[0], alert.jd).stationary());
+    points.clear();
+    photometry(own, alert, points);
+    photstats::write(writer, of_survey, photstats.compute(points));
+    for other in others {
+        photometry(other, alert, points);
+    }
+    photstats::write(writer, of_all, photstats.compute(points));
 }
 
 #[cfg(test)]

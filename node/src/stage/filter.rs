@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use boom_filter::{FilterSet, Outcome, Program, Scratch};
-use boom_sky::document::{EMPTY, Writer, elements};
+use boom_sky::document::{EMPTY, Writer};
 use boom_sky::lightcurve::{PointHead, Series};
 use boom_sky::survey::{SURVEYS, Survey};
 use boom_sky::units::Jd;
@@ -17,7 +17,9 @@ use bson::RawDocument;
 
 use super::Received;
 use super::enrich::Enriched;
+use super::features::PhotScratch;
 use super::record::{Passed, PhotometryPoint, ResultRecord, SurveyMatch};
+use super::sight::Sight;
 use crate::books::Verdict;
 
 /// Joined series go back so many days before the alert.
@@ -62,7 +64,7 @@ pub struct Filters {
 
 /// Filters of one survey that may see the same.
 #[derive(Debug)]
-struct Group {
+pub(super) struct Group {
     survey: &'static Survey,
     programs: Option<Vec<u8>>,
     /// Programmes of the other surveys, whose joined series are seen.
@@ -72,7 +74,7 @@ struct Group {
 }
 
 /// What a filter may see: the programmes of its survey, and those of all surveys.
-type Sight = (Option<Vec<u8>>, BTreeMap<String, Vec<u8>>);
+type Programs = (Option<Vec<u8>>, BTreeMap<String, Vec<u8>>);
 
 /// What the filters said of one alert.
 #[derive(Debug, Default)]
@@ -90,6 +92,7 @@ pub struct Judged {
 pub struct Judging {
     scratches: Vec<Scratch>,
     view: Vec<u8>,
+    photometry: PhotScratch,
     /// Time spent in each filter.
     pub spent: Vec<Duration>,
 }
@@ -100,7 +103,7 @@ impl Filters {
         let mut groups: Vec<Group> = Vec::new();
         for survey in SURVEYS {
             let asked = |filter: &Filter| filter.survey.is_none_or(|only| only.name == survey.name);
-            let mut sets: BTreeMap<Sight, Vec<usize>> = BTreeMap::new();
+            let mut sets: BTreeMap<Programs, Vec<usize>> = BTreeMap::new();
             for (index, filter) in filters.iter().enumerate().filter(|(_, filter)| asked(filter)) {
                 sets.entry((filter.programs(survey), filter.permissions.clone())).or_default().push(index);
             }
@@ -128,6 +131,7 @@ impl Filters {
         Judging {
             scratches: self.groups.iter().map(|group| group.set.scratch()).collect(),
             view: Vec::new(),
+            photometry: PhotScratch::default(),
             spent: vec![Duration::ZERO; self.filters.len()],
         }
     }
@@ -149,7 +153,8 @@ impl Filters {
                 continue;
             }
             let mut mark = Instant::now();
-            group.write_view(received, ingested, enriched, &mut judging.view);
+            let sight = Sight::new(group, received, ingested, enriched, &mut judging.photometry);
+            group.write_view(received, ingested, (enriched, &sight), &mut judging.view);
             let view = RawDocument::from_bytes(&judging.view).expect("the view's own writer ends what it begins");
             let mut passed = Vec::new();
             let (scratch, spent) = (&mut judging.scratches[number], &mut judging.spent);
@@ -175,7 +180,7 @@ impl Filters {
                 mark = end;
             });
             if !passed.is_empty() {
-                judged.results.push(group.record(received, ingested, enriched, passed));
+                judged.results.push(group.record(received, ingested, (enriched, &sight), passed));
             }
         }
         judged
@@ -183,7 +188,8 @@ impl Filters {
 }
 
 impl Group {
-    fn may_see(&self, survey: &Survey, program: u8) -> bool {
+    /// Whether the filters see points of that programme of a survey.
+    pub(super) fn may_see(&self, survey: &Survey, program: u8) -> bool {
         if survey.access.is_none() {
             return true;
         }
@@ -199,13 +205,19 @@ impl Group {
     }
 
     /// The document that filters run over: the alert's own, with what they read of its object joined.
-    fn write_view(&self, received: &Received, ingested: &Ingested, enriched: &Enriched, out: &mut Vec<u8>) {
+    fn write_view(
+        &self,
+        received: &Received,
+        ingested: &Ingested,
+        (enriched, sight): (&Enriched, &Sight),
+        out: &mut Vec<u8>,
+    ) {
         let (survey, jd) = (received.alert.survey, received.alert.head.jd);
         let reads = self.set.reads();
         out.clear();
         let mut writer = Writer::new(out);
         let root = writer.open_root();
-        writer.buffer().extend_from_slice(elements(&enriched.document));
+        sight.write(&enriched.document, &mut writer);
         for (name, series) in survey.series.iter().zip(&ingested.object.series) {
             if reads.reads(name) {
                 series.write_array(name, |point| self.keeps(survey, jd, point), &mut writer);
@@ -231,7 +243,7 @@ impl Group {
         &self,
         received: &Received,
         ingested: &Ingested,
-        enriched: &Enriched,
+        (enriched, sight): (&Enriched, &Sight),
         passed: Vec<Passed>,
     ) -> ResultRecord {
         let alert = &received.alert;
@@ -265,16 +277,10 @@ impl Group {
             head: alert.head,
             passed,
             scores: enriched.scores.clone(),
-            properties: properties(&enriched.document),
+            properties: sight.properties(&enriched.document),
             photometry,
             survey_matches: matches.collect(),
             cutouts: alert.cutouts.clone(),
         }
     }
-}
-
-fn properties(document: &[u8]) -> bson::Document {
-    let properties =
-        RawDocument::from_bytes(document).ok().and_then(|document| document.get_document("properties").ok());
-    properties.and_then(|properties| bson::Document::try_from(properties).ok()).unwrap_or_default()
 }
