@@ -14,6 +14,7 @@ use boom_sky::survey::{SURVEYS, Survey};
 use boom_sky::units::Jd;
 use boom_store::catalog::CatalogSet;
 use boom_store::documents::Store as Documents;
+use boom_store::schemas;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +35,7 @@ use crate::stage::filter::Filters;
 use crate::stage::record::Provenance;
 use crate::stats::Stats;
 use crate::store::Embedded;
-use crate::{filters, schemas, summary};
+use crate::{filters, summary};
 
 /// What the command line says.
 #[derive(Debug, Clone, Default)]
@@ -81,7 +82,7 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
     let compute = Compute::start(threads).context("starting the compute threads")?;
     let mut source = source(&options, &config)?;
     let inputs = source.identity().map_err(usage)?;
-    let list = filters::load(options.filters.as_deref(), &config.filters.permissions).map_err(usage)?;
+    let list = filters::load(options.filters.as_deref(), &config.filters).map_err(usage)?;
     let filters = Arc::new(Filters::new(list));
     let decoder = decoder(&options, &config)?;
     std::fs::create_dir_all(&options.out).with_context(|| format!("making the output {}", options.out.display()))?;

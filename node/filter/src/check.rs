@@ -41,7 +41,14 @@ pub(crate) fn rules(stages: &[Json]) -> Vec<Problem> {
                     report(format!("{path}[{index}]"), "a filter does not remove `_id` and `objectId`");
                 }
             }
-            ("$count" | "$replaceRoot" | "$replaceWith", _) => {
+            ("$unwind", Json::Object(fields)) => {
+                let index = fields.iter().find(|(key, _)| key == "includeArrayIndex");
+                if matches!(index, Some((_, Json::Text(name))) if is_kept(name)) {
+                    let path = format!("{path}.includeArrayIndex");
+                    report(path, "a filter does not overwrite `_id` and `objectId`");
+                }
+            }
+            ("$bucket" | "$count" | "$group" | "$replaceRoot" | "$replaceWith" | "$sortByCount", _) => {
                 report(path, "this stage removes `_id` and `objectId`, which a filter keeps");
             }
             _ => {}
@@ -84,10 +91,20 @@ fn project(path: &str, fields: &[(String, Json)], report: &mut impl FnMut(String
     }
 }
 
-/// Whether a `$project` only takes fields away.
+/// Whether a `$project` only takes fields away. `_id` may be kept by one that does, and alone it decides.
 fn excludes(fields: &[(String, Json)]) -> bool {
-    fields.iter().all(|(key, value)| match value {
-        Json::Object(inner) if inner.first().is_some_and(|(name, _)| !name.starts_with('$')) => excludes(inner),
-        value => flag(value) == Some(false) || (key == "_id" && flag(value).is_some()),
-    })
+    let (ids, others): (Vec<_>, Vec<_>) = fields.iter().partition(|(key, value)| key == "_id" && flag(value).is_some());
+    if others.is_empty() {
+        return ids.iter().all(|(_, value)| flag(value) == Some(false));
+    }
+    others.iter().all(|(_, value)| takes_away(value))
+}
+
+fn takes_away(value: &Json) -> bool {
+    match value {
+        Json::Object(inner) if inner.first().is_some_and(|(name, _)| !name.starts_with('$')) => {
+            inner.iter().all(|(_, value)| takes_away(value))
+        }
+        value => flag(value) == Some(false),
+    }
 }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::check;
 use crate::dialect::Dialect;
+use crate::parse::paths::ReadPath;
 use crate::parse::{self, Parsed, Problem};
 use crate::reads::Reads;
 use crate::share::{FilterSet, Outcome};
@@ -68,6 +69,11 @@ impl Program {
     /// What the program reads of an alert.
     pub fn reads(&self) -> &Reads {
         &self.core.parsed.access.reads
+    }
+
+    /// The paths of the alert that it reads, in the order in which they are written, with their places in the JSON.
+    pub fn paths(&self) -> &[ReadPath] {
+        &self.core.parsed.paths
     }
 
     /// Evaluates the program alone, with the default [`Budget`](crate::Budget). `now_ms` is the alert's time, milliseconds since 1970.

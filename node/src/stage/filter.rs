@@ -8,22 +8,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use boom_filter::{FilterSet, Outcome, Program, Scratch};
-use boom_sky::document::{EMPTY, Writer};
+use boom_sky::document::EMPTY;
 use boom_sky::lightcurve::{PointHead, Series};
+use boom_sky::properties;
 use boom_sky::survey::{SURVEYS, Survey};
 use boom_sky::units::Jd;
+use boom_sky::view::{View, is_joined};
 use boom_store::documents::Ingested;
 use bson::RawDocument;
 
 use super::Received;
 use super::enrich::Enriched;
-use super::features::PhotScratch;
 use super::record::{Passed, PhotometryPoint, ResultRecord, SurveyMatch};
 use super::sight::Sight;
 use crate::books::Verdict;
-
-/// Joined series go back so many days before the alert.
-const JOINED_DAYS: f64 = 365.0;
 
 /// One filter of a run.
 #[derive(Debug, Clone)]
@@ -92,7 +90,7 @@ pub struct Judged {
 pub struct Judging {
     scratches: Vec<Scratch>,
     view: Vec<u8>,
-    photometry: PhotScratch,
+    photometry: properties::Scratch,
     /// Time spent in each filter.
     pub spent: Vec<Duration>,
 }
@@ -131,7 +129,7 @@ impl Filters {
         Judging {
             scratches: self.groups.iter().map(|group| group.set.scratch()).collect(),
             view: Vec::new(),
-            photometry: PhotScratch::default(),
+            photometry: properties::Scratch::default(),
             spent: vec![Duration::ZERO; self.filters.len()],
         }
     }
@@ -201,7 +199,7 @@ impl Group {
 
     /// Which points of a joined series the filters see.
     fn keeps(&self, survey: &Survey, jd: f64, point: &PointHead) -> bool {
-        point.jd <= jd && point.jd > jd - JOINED_DAYS && self.may_see(survey, point.program)
+        is_joined(point, jd) && self.may_see(survey, point.program)
     }
 
     /// The document that filters run over: the alert's own, with what they read of its object joined.
@@ -212,31 +210,20 @@ impl Group {
         (enriched, sight): (&Enriched, &Sight),
         out: &mut Vec<u8>,
     ) {
-        let (survey, jd) = (received.alert.survey, received.alert.head.jd);
-        let reads = self.set.reads();
-        out.clear();
-        let mut writer = Writer::new(out);
-        let root = writer.open_root();
-        sight.write(&enriched.document, &mut writer);
-        for (name, series) in survey.series.iter().zip(&ingested.object.series) {
-            if reads.reads(name) {
-                series.write_array(name, |point| self.keeps(survey, jd, point), &mut writer);
-            }
-        }
-        writer.document("cross_matches", &enriched.matches.document);
         let aliases = if ingested.aliases.0.is_empty() { EMPTY.to_vec() } else { ingested.aliases.document() };
-        writer.document("aliases", &aliases);
-        for other in SURVEYS.iter().filter(|other| other.name != survey.name && reads.reads(other.name)) {
-            let joined = writer.open_document(other.name);
-            for (index, name) in other.series.iter().enumerate() {
-                let empty = Series::default();
-                let object = ingested.alias_objects.iter().find(|object| object.survey.name == other.name);
-                let series = object.and_then(|object| object.state.series.get(index)).unwrap_or(&empty);
-                series.write_array(name, |point| self.keeps(other, jd, point), &mut writer);
-            }
-            writer.close(joined);
-        }
-        writer.close(root);
+        let others: Vec<_> =
+            ingested.alias_objects.iter().map(|object| (object.survey, &*object.state.series)).collect();
+        let view = View {
+            survey: received.alert.survey,
+            jd: received.alert.head.jd,
+            document: sight.document(enriched),
+            series: &ingested.object.series,
+            cross_matches: &enriched.matches.document,
+            aliases: &aliases,
+            others: &others,
+        };
+        let reads = self.set.reads();
+        view.write(|name| reads.reads(name), |survey, program| self.may_see(survey, program), out);
     }
 
     fn record(
@@ -277,10 +264,16 @@ impl Group {
             head: alert.head,
             passed,
             scores: enriched.scores.clone(),
-            properties: sight.properties(&enriched.document),
+            properties: properties_of(sight.document(enriched)),
             photometry,
             survey_matches: matches.collect(),
             cutouts: alert.cutouts.clone(),
         }
     }
+}
+
+fn properties_of(document: &[u8]) -> bson::Document {
+    let properties =
+        RawDocument::from_bytes(document).ok().and_then(|document| document.get_document("properties").ok());
+    properties.and_then(|properties| bson::Document::try_from(properties).ok()).unwrap_or_default()
 }

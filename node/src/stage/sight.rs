@@ -1,24 +1,24 @@
-//! What permissions leave of an alert's document. Where they cut the light curve, the properties that are made of it are made again of
+//! What permissions leave of an alert's own document. Where they cut the light curve, the properties that are made of it are made again of
 //! the points that are left: a peak magnitude is a point's.
 
 use boom_sky::document::{Writer, elements};
 use boom_sky::lightcurve::Series;
+use boom_sky::properties::{LightCurves, OF_LIGHT_CURVES, Scratch};
 use boom_sky::survey::Survey;
 use boom_store::documents::Ingested;
 use bson::RawDocument;
 
 use super::Received;
 use super::enrich::Enriched;
-use super::features::{OF_LIGHT_CURVE, PhotScratch, write_light_curve};
 use super::filter::Group;
 
 /// The field of the alert's document that holds what is derived.
 const PROPERTIES: &str = "properties";
 
-/// What the filters of a group see of one alert's properties.
+/// What the filters of a group see of one alert's document.
 #[derive(Debug)]
 pub(super) struct Sight {
-    /// In place of those in the document, where a point is not for them to see.
+    /// In place of the document, where a point is not for them to see.
     cut: Option<Vec<u8>>,
 }
 
@@ -29,80 +29,59 @@ impl Sight {
         received: &Received,
         ingested: &Ingested,
         enriched: &Enriched,
-        scratch: &mut PhotScratch,
+        scratch: &mut Scratch,
     ) -> Self {
         let alert = &received.alert;
-        let sees = |survey: &Survey, series: &[Series]| {
-            survey.access.is_none()
-                || series.iter().flat_map(Series::iter).all(|point| group.may_see(survey, point.head.program))
+        let curves = || {
+            let others = ingested.alias_objects.iter().map(|other| (other.survey, other.state.series.as_slice()));
+            std::iter::once((alert.survey, ingested.object.series.as_slice())).chain(others)
         };
-        let others = || ingested.alias_objects.iter();
-        if sees(alert.survey, &ingested.object.series) && others().all(|other| sees(other.survey, &other.state.series))
-        {
+        let sees_all = |(survey, all): (&Survey, &[Series])| {
+            survey.access.is_none()
+                || all.iter().flat_map(Series::iter).all(|point| group.may_see(survey, point.head.program))
+        };
+        if curves().all(sees_all) {
             return Self { cut: None };
         }
-        let own = left(group, alert.survey, &ingested.object.series);
-        let others: Vec<_> = others().map(|other| left(group, other.survey, &other.state.series)).collect();
-        let mut cut = Vec::new();
+        let left = |(survey, all): (&Survey, &[Series])| -> Vec<Series> {
+            all.iter().map(|series| series.only(|point| group.may_see(survey, point.program))).collect()
+        };
+        let left: Vec<Vec<Series>> = curves().map(left).collect();
+        let left: Vec<&[Series]> = left.iter().map(Vec::as_slice).collect();
+        let left = LightCurves { own: left[0], others: &left[1..] };
+        let mut cut = Vec::with_capacity(enriched.document.len());
         let mut writer = Writer::new(&mut cut);
         let root = writer.open_root();
-        if let Some(whole) = properties(&enriched.document) {
-            copy(whole, &mut writer, |name, _| OF_LIGHT_CURVE.contains(&name));
-        }
-        write_light_curve(&own, others.iter().map(Vec::as_slice), &alert.head, &mut writer, scratch);
+        copy(&enriched.document, &mut writer, |name, value, writer| {
+            let replaced = name == PROPERTIES;
+            if replaced {
+                let properties = writer.open_document(PROPERTIES);
+                copy(value, writer, |name, _, _| OF_LIGHT_CURVES.contains(&name));
+                left.write(&alert.head, scratch, writer);
+                writer.close(properties);
+            }
+            replaced
+        });
         writer.close(root);
         Self { cut: Some(cut) }
     }
 
-    /// Writes the elements of an alert's document as they are seen.
-    pub(super) fn write(&self, document: &[u8], writer: &mut Writer<'_>) {
-        match (&self.cut, RawDocument::from_bytes(document)) {
-            (Some(cut), Ok(document)) => copy(document, writer, |name, writer| {
-                let replaced = name == PROPERTIES;
-                if replaced {
-                    writer.document(PROPERTIES, cut);
-                }
-                replaced
-            }),
-            _ => writer.elements_of(document),
-        }
-    }
-
-    /// The properties as they are seen.
-    pub(super) fn properties(&self, document: &[u8]) -> bson::Document {
-        let seen = match &self.cut {
-            Some(cut) => RawDocument::from_bytes(cut).ok(),
-            None => properties(document),
-        };
-        seen.and_then(|seen| bson::Document::try_from(seen).ok()).unwrap_or_default()
+    /// The alert's document as it is seen.
+    pub(super) fn document<'a>(&'a self, enriched: &'a Enriched) -> &'a [u8] {
+        self.cut.as_deref().unwrap_or(&enriched.document)
     }
 }
 
-/// The points that the group sees.
-fn left(group: &Group, survey: &Survey, series: &[Series]) -> Vec<Series> {
-    let of_one = |all: &Series| {
-        let mut left = Series::default();
-        for point in all.iter().filter(|point| group.may_see(survey, point.head.program)) {
-            left.push(&point.head, point.document);
-        }
-        left
-    };
-    series.iter().map(of_one).collect()
-}
-
-fn properties(document: &[u8]) -> Option<&RawDocument> {
-    RawDocument::from_bytes(document).ok()?.get_document(PROPERTIES).ok()
-}
-
-/// Copies the elements of a document, in their order, but those that `instead` has dealt with.
-fn copy(document: &RawDocument, writer: &mut Writer<'_>, instead: impl Fn(&str, &mut Writer<'_>) -> bool) {
-    let mut rest = elements(document.as_bytes());
+/// Copies the elements of a document, in their order, but those that `instead` (their name and the bytes of their value) has dealt with.
+fn copy(document: &[u8], writer: &mut Writer<'_>, mut instead: impl FnMut(&str, &[u8], &mut Writer<'_>) -> bool) {
+    let mut rest = elements(document);
+    let document = RawDocument::from_bytes(document).expect("the document's own writer ends what it begins");
     for element in document.iter_elements() {
         let element = element.expect("the document's own writer ends what it begins");
         let name = element.key().as_str();
         // Type byte, name, nought, value.
         let (own, behind) = rest.split_at(2 + name.len() + element.size());
-        if !instead(name, writer) {
+        if !instead(name, &own[2 + name.len()..], writer) {
             writer.buffer().extend_from_slice(own);
         }
         rest = behind;

@@ -4,7 +4,10 @@
 
 mod expression;
 mod extension;
+mod field;
 pub(crate) mod json;
+mod many;
+pub(crate) mod paths;
 mod projection;
 mod query;
 mod stages;
@@ -12,6 +15,9 @@ mod stages;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::dialect::Dialect;
+pub(crate) use query::{LOGICAL, OPERATORS as QUERY_OPERATORS};
+pub(crate) use stages::STAGES;
+
 use crate::eval::{Name, Place};
 use crate::reads::Access;
 use crate::stage::Stage;
@@ -46,6 +52,8 @@ pub(crate) struct Parsed {
     pub(crate) places: Vec<Box<str>>,
     pub(crate) variables: u32,
     pub(crate) access: Access,
+    /// The paths of the alert that are read.
+    pub(crate) paths: Vec<paths::ReadPath>,
     /// The program's one way of being written: equal text, equal program.
     pub(crate) canonical: String,
     /// What the rules of a filter look at.
@@ -77,6 +85,7 @@ pub(crate) fn parse(text: &str, dialect: &Dialect) -> Result<Parsed, Vec<Problem
         places: parser.places,
         variables: parser.variables,
         access: parser.access,
+        paths: parser.noted.list,
         canonical,
         source: if let Json::Array(stages) = json { stages } else { Vec::new() },
     })
@@ -97,8 +106,11 @@ pub(crate) struct Parser {
     dialect: Dialect,
     /// The sky maps that are named, each with the digest of its content.
     maps: BTreeMap<String, String>,
+    noted: paths::Noted,
     /// Within the input of `$map` and its like: the documents of a series are looked into.
     iterated: bool,
+    /// Behind a stage that may give several documents.
+    many: bool,
     /// Within `$elemMatch`: paths begin in an element.
     in_element: bool,
 }
