@@ -69,8 +69,11 @@ fn is_kept(key: &str) -> bool {
 }
 
 fn flag(value: &Json) -> Option<bool> {
-    matches!(value, Json::Bool(_) | Json::Int(_) | Json::Long(_) | Json::Double(_))
-        .then(|| value.constant().value().is_true())
+    matches!(
+        value,
+        Json::Bool(_) | Json::Int(_) | Json::Long(_) | Json::Double(_) | Json::Other(crate::raw::DECIMAL, _)
+    )
+    .then(|| value.constant().value().is_true())
 }
 
 /// A `$project` neither excludes nor computes the ids, and one that includes fields includes `objectId`.
