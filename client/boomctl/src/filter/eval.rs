@@ -12,6 +12,7 @@ use bson::RawDocumentBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::dialect::DialectArgs;
 use super::file::{self, report};
 use super::{INVALID, extjson};
 
@@ -33,6 +34,8 @@ pub(crate) struct EvalArgs {
     /// Leave out the rules of a filter ($match, last $project, objectId)
     #[arg(long)]
     no_rules: bool,
+    #[command(flatten)]
+    dialect: DialectArgs,
     /// The answer is JSON always
     #[arg(long = "json", hide = true)]
     _json: bool,
@@ -45,7 +48,7 @@ impl EvalArgs {
     /// A file can not be read, or the answer not be written.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let rules = if self.no_rules { Rules::None } else { Rules::Filter };
-        let program = match file::read(&self.pipeline, rules)? {
+        let program = match file::read(&self.pipeline, rules, &self.dialect.dialect()?)? {
             Ok(filter) => filter.program,
             Err(problems) => {
                 report(&self.pipeline, &problems)?;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use boom_filter::{FilterFile, Problem, Rules};
+use boom_filter::{Dialect, FilterFile, Problem, Rules};
 use boom_sky::alert::Alert;
 use boom_sky::survey::{SURVEYS, Survey};
 use serde_json::Value;
@@ -14,10 +14,10 @@ use serde_json::Value;
 ///
 /// # Errors
 /// The file can not be read.
-pub(crate) fn read(path: &Path, rules: Rules) -> anyhow::Result<Result<FilterFile, Vec<Problem>>> {
+pub(crate) fn read(path: &Path, rules: Rules, dialect: &Dialect) -> anyhow::Result<Result<FilterFile, Vec<Problem>>> {
     let text = fs::read_to_string(path).with_context(|| format!("reading the filter {}", path.display()))?;
     let surveys: Vec<&str> = SURVEYS.iter().map(|survey| survey.name).collect();
-    Ok(FilterFile::parse(&text, rules, &surveys))
+    Ok(FilterFile::parse_in(&text, rules, &surveys, dialect))
 }
 
 /// The access programmes of a survey that the filter may see; `None` for all.

@@ -20,6 +20,7 @@ use bson::RawDocumentBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::dialect::DialectArgs;
 use super::fields::{self, Warning};
 use super::file::{programs, read, report, stage_name, stages, unseen};
 use super::packets::{self, PacketArgs};
@@ -44,6 +45,8 @@ pub(crate) struct ExplainArgs {
     alert: Option<PathBuf>,
     #[command(flatten)]
     packets: PacketArgs,
+    #[command(flatten)]
+    dialect: DialectArgs,
     /// Leave out the rules of a filter ($match, last $project, objectId)
     #[arg(long)]
     no_rules: bool,
@@ -76,7 +79,8 @@ impl ExplainArgs {
     /// A file can not be read, or the answer not be written.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let rules = if self.no_rules { Rules::None } else { Rules::Filter };
-        let filter = match read(&self.filter, rules)? {
+        let dialect = self.dialect.dialect()?;
+        let filter = match read(&self.filter, rules, &dialect)? {
             Ok(filter) => filter,
             Err(problems) => {
                 report(&self.filter, &problems)?;
@@ -87,7 +91,11 @@ impl ExplainArgs {
         let warnings = fields::unknown(&filter, &fields::surveys(&filter, self.packets.survey));
         let tried = self.alert.as_ref().map(|path| self.alert(path, &filter)).transpose()?;
         let tried = tried.map(|tried| {
-            let run = Run::new(On { document: &tried.document, now: tried.now }, &pipeline, &filter.program);
+            let run = Run::new(
+                On { document: &tried.document, now: tried.now, dialect: &dialect },
+                &pipeline,
+                &filter.program,
+            );
             (tried, run)
         });
         let explained = Explained { filter, pipeline, warnings, tried };
