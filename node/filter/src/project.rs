@@ -168,7 +168,7 @@ impl Projection {
 }
 
 /// All fields; those that the projection goes into, or that views know, keep their views.
-fn fields_with_views<'a>(cx: &mut Cx<'a, '_>, document: Value<'a>) -> Result<Pairs<'a>, EvalError> {
+pub(crate) fn fields_with_views<'a>(cx: &mut Cx<'a, '_>, document: Value<'a>) -> Result<Pairs<'a>, EvalError> {
     let mut fields = cx.fields(document)?;
     if matches!(document, Value::RawDocument(..)) {
         for (name, value) in &mut fields {

@@ -17,14 +17,15 @@ use crate::stage;
 use crate::view::{Shapes, Views};
 
 /// Alerts larger than this are refused: positions are kept in 32 bits, and no survey's alert is near it.
-const MAX_DOCUMENT: usize = 64 << 20;
+pub(crate) const MAX_DOCUMENT: usize = 64 << 20;
 /// An arena that had to grow beyond this is given back after the alert.
 const KEPT_ARENA: usize = 1 << 20;
 
 /// What a program makes of a document.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    /// It passes, and this is what it passes on.
+    /// It passes, and this is what it passes on: the first document, where an `$unwind` makes several. A filter answers once for an alert;
+    /// [`Program::evaluate_all`] gives all.
     Passed(RawDocumentBuf),
     /// It does not pass.
     Rejected,

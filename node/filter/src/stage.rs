@@ -1,11 +1,13 @@
 //! The stages of a pipeline over one document: it passes on, changed or not, or it ends there.
 //!
-//! A stage sees at most one document; a stage that makes several of one would change [`run`] alone.
+//! From the first stage on that may make several documents of one, `many` runs them.
 
 use crate::eval::{Cx, EvalError, Place};
 use crate::expr::Node;
+use crate::many::{self, Many};
 use crate::project::{Mode, Projection};
 use crate::query::Query;
+use crate::redact::Redact;
 use crate::value::Value;
 
 /// One compiled stage.
@@ -15,17 +17,20 @@ pub(crate) enum Stage {
     Project(Mode, Projection),
     /// `$replaceRoot` and `$replaceWith`.
     Replace(Place, Node),
-    /// `$limit` (which is at least 1) and `$sort`: nothing to do for one document.
+    /// `$limit` (which is at least 1): nothing to do for one document.
     Pass,
     /// `$skip` of at least 1: one document is always skipped.
     Skip,
     /// `$count` under this name.
     Count(Box<str>),
+    Redact(Redact),
+    /// Of several documents, or makes them.
+    Many(Many),
 }
 
-/// Runs the stages; none when the document does not pass.
+/// Runs the stages; none when the document does not pass, the first where there are several.
 pub(crate) fn run<'a>(cx: &mut Cx<'a, '_>, stages: &'a [(Place, Stage)]) -> Result<Option<Value<'a>>, EvalError> {
-    for (place, stage) in stages {
+    for (at, (place, stage)) in stages.iter().enumerate() {
         cx.place = *place;
         match stage {
             Stage::Match(query) => {
@@ -43,6 +48,17 @@ pub(crate) fn run<'a>(cx: &mut Cx<'a, '_>, stages: &'a [(Place, Stage)]) -> Resu
                     );
                 }
                 cx.document = value;
+            }
+            Stage::Redact(redact) => {
+                let document = redact.apply(cx)?;
+                if document.is_missing() {
+                    return Ok(None);
+                }
+                cx.document = document;
+            }
+            Stage::Many(_) => {
+                let document = cx.document;
+                return Ok(many::run(cx, &stages[at..], vec![document])?.into_iter().next());
             }
             Stage::Pass => {}
             Stage::Skip => return Ok(None),

@@ -5,15 +5,28 @@
 mod accumulate;
 mod arithmetic;
 mod array;
+mod astronomy;
 mod convert;
+mod date;
+mod date_math;
+mod date_text;
+mod field;
 mod logic;
 mod object;
+mod pattern;
+pub(crate) mod pick;
 mod quick;
+mod search;
 mod set;
+mod sizes;
+mod text;
+mod zip;
 
 use crate::eval::{Cx, EvalError, Name, Out, Place};
+use crate::moc::SkyMap;
 use crate::raw;
 use crate::value::{UNSEEN, Value};
+use crate::zone::Zone;
 
 pub(crate) use array::SortKey;
 pub(crate) use object::set as set_field;
@@ -75,12 +88,20 @@ pub(crate) enum Extra {
     None,
     /// What `$sortArray` sorts by.
     Sort(SortKey),
+    /// A constant regular expression; none for null.
+    Pattern(Option<regex::Regex>),
+    /// A constant time zone.
+    Zone(Zone),
+    /// Where `$boom.inMoc` looks.
+    Map(SkyMap),
 }
 
 /// What an operator does.
 type Apply = for<'a> fn(&mut Cx<'a, '_>, &'a Call) -> Out<'a>;
 /// What an operator that gives a boolean does.
 type Decide = for<'a> fn(&mut Cx<'a, '_>, &'a Call) -> Result<bool, EvalError>;
+/// What prepares an operator whose arguments were parsed, or says what is wrong with them.
+type Prepare = fn(&[Node]) -> Result<Extra, String>;
 
 /// One row of the table of operators.
 pub(crate) struct Operator {
@@ -91,6 +112,8 @@ pub(crate) struct Operator {
     pub(crate) decide: Option<Decide>,
     /// The operator on doubles alone.
     pub(crate) double: Option<quick::Double>,
+    /// What looks at the arguments when the program is parsed.
+    pub(crate) prepare: Option<Prepare>,
 }
 
 impl std::fmt::Debug for Operator {
@@ -120,9 +143,16 @@ pub(crate) enum Form {
     Switch,
     /// `$sortArray`: `[input]`.
     SortArray,
-    #[allow(dead_code, reason = "for operators with named arguments")]
     /// An object of these names, the first so many required: the operator gets them in this order, [`Node::Absent`] for what is not there.
     Named(&'static [&'static str], usize),
+    /// A date, alone or as `{date, timezone}`: `[date, timezone]`.
+    Date,
+    /// `$getField` and its like, with their named arguments: `[input, name, value?]`.
+    Field(&'static [&'static str]),
+    /// `$zip`: `[longest, input…, default…]`.
+    Zip,
+    /// `$boom.inMoc`: `[map, ra, dec]`, the map as its name and the digest of its content.
+    InMoc,
     /// `$literal`: nothing is evaluated.
     Literal,
 }
@@ -136,7 +166,7 @@ const fn row(name: &'static str, min: usize, max: usize, apply: Apply) -> Operat
 
 /// A row whose arguments have a form of their own.
 const fn shaped(name: &'static str, form: Form, apply: Apply) -> Operator {
-    Operator { name, form, apply, decide: None, double: None }
+    Operator { name, form, apply, decide: None, double: None, prepare: None }
 }
 
 /// A row of an operator that always gives a boolean.
@@ -145,7 +175,7 @@ const fn deciding(name: &'static str, min: usize, max: usize, decide: Decide) ->
         Some(decide) => decide(cx, call).map(Value::Bool),
         None => Ok(Value::Missing),
     };
-    Operator { name, form: Form::Args(min, max), apply, decide: Some(decide), double: None }
+    Operator { name, form: Form::Args(min, max), apply, decide: Some(decide), double: None, prepare: None }
 }
 
 impl Operator {
@@ -154,16 +184,39 @@ impl Operator {
         self.double = Some(double);
         self
     }
+
+    /// Adds what looks at the arguments when the program is parsed.
+    const fn prepared(mut self, prepare: Prepare) -> Operator {
+        self.prepare = Some(prepare);
+        self
+    }
+
+    /// Adds the same as `apply` that gives a boolean.
+    const fn deciding(mut self, decide: Decide) -> Operator {
+        self.decide = Some(decide);
+        self
+    }
 }
 
-static FAMILIES: [&[Operator]; 7] = [
+static FAMILIES: &[&[Operator]] = &[
     accumulate::OPERATORS,
     arithmetic::OPERATORS,
     array::OPERATORS,
+    astronomy::OPERATORS,
     convert::OPERATORS,
+    date::OPERATORS,
+    date_math::OPERATORS,
+    date_text::OPERATORS,
+    field::OPERATORS,
     logic::OPERATORS,
     object::OPERATORS,
+    pattern::OPERATORS,
+    pick::OPERATORS,
+    search::OPERATORS,
     set::OPERATORS,
+    sizes::OPERATORS,
+    text::OPERATORS,
+    zip::OPERATORS,
 ];
 
 /// All operators.
@@ -251,14 +304,17 @@ impl Call {
     }
 
     /// Whether the argument was written.
-    #[allow(dead_code, reason = "for operators with optional named arguments")]
     fn given(&self, at: usize) -> bool {
         self.args.get(at).is_some_and(|node| !matches!(node, Node::Absent))
     }
 
     /// An error of this operator.
     fn refuse<'a>(&self, cx: &Cx<'_, '_>, message: impl std::fmt::Display) -> Out<'a> {
-        Err(cx.refuse(self.place, format!("`{}` {message}", self.operator.name)))
+        Err(self.error(cx, message))
+    }
+
+    fn error(&self, cx: &Cx<'_, '_>, message: impl std::fmt::Display) -> EvalError {
+        cx.refuse(self.place, format!("`{}` {message}", self.operator.name))
     }
 
     /// The elements of all arguments, which are arrays, one behind the other; `None` where an argument is null or missing.

@@ -1,12 +1,16 @@
 //! Arrays as sets, and the quantifiers over an array.
 
-use super::{Call, Form, Node, Operator, deciding, shaped};
+use super::{Call, Form, MANY, Node, Operator, deciding, row, shaped};
 use crate::eval::{Cx, EvalError, Out};
 use crate::value::Value;
 
 pub(super) static OPERATORS: &[Operator] = &[
     deciding("$allElementsTrue", 1, 1, |cx, call| quantify(cx, call, false)),
     deciding("$anyElementTrue", 1, 1, |cx, call| quantify(cx, call, true)),
+    row("$setDifference", 2, 2, difference),
+    deciding("$setEquals", 2, MANY, equals),
+    row("$setIntersection", 0, MANY, intersection),
+    deciding("$setIsSubset", 2, 2, is_subset),
     shaped("$setUnion", Form::Commutative, union),
 ];
 
@@ -47,8 +51,8 @@ fn quantify_map<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, map: &'a Call, until: b
     Ok(found == until)
 }
 
-fn union<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
-    let Some(mut all) = call.gather(cx)? else { return Ok(Value::Null) };
+/// The elements as a set: in MongoDB's order, each once.
+fn set<'a>(cx: &mut Cx<'a, '_>, mut all: Vec<Value<'a>>) -> Result<Vec<Value<'a>>, EvalError> {
     cx.sort(&mut all, |cx, a, b| cx.compare(*a, *b))?;
     let mut set: Vec<Value<'a>> = Vec::with_capacity(all.len());
     for value in all {
@@ -60,5 +64,124 @@ fn union<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
             set.push(value);
         }
     }
+    Ok(set)
+}
+
+/// The set of an argument, which must be an array.
+fn set_of<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, at: usize) -> Result<Vec<Value<'a>>, EvalError> {
+    let array = call.arg(cx, at)?;
+    if !array.is_array() {
+        call.no_array(cx, array)?;
+    }
+    let all = cx.elements(array)?;
+    cx.place = call.place;
+    set(cx, all)
+}
+
+/// Whether a sorted set holds a value.
+fn holds<'a>(cx: &mut Cx<'a, '_>, set: &[Value<'a>], value: Value<'a>) -> Result<bool, EvalError> {
+    let (mut low, mut high) = (0, set.len());
+    while low < high {
+        cx.charge(1)?;
+        let middle = usize::midpoint(low, high);
+        match cx.compare(set[middle], value)? {
+            std::cmp::Ordering::Equal => return Ok(true),
+            std::cmp::Ordering::Less => low = middle + 1,
+            std::cmp::Ordering::Greater => high = middle,
+        }
+    }
+    Ok(false)
+}
+
+fn union<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
+    let Some(all) = call.gather(cx)? else { return Ok(Value::Null) };
+    let set = set(cx, all)?;
     cx.array(set)
+}
+
+/// What the first has and the second has not: in the order of the first, each once.
+fn difference<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
+    let (left, right) = (call.arg(cx, 0)?, call.arg(cx, 1)?);
+    if left.is_nullish() || right.is_nullish() {
+        return Ok(Value::Null);
+    }
+    for side in [left, right] {
+        if !side.is_array() {
+            return call.no_array(cx, side);
+        }
+    }
+    let (left, right) = (cx.elements(left)?, cx.elements(right)?);
+    cx.place = call.place;
+    let right = set(cx, right)?;
+    let mut order: Vec<usize> = (0..left.len()).collect();
+    cx.sort(&mut order, |cx, a, b| cx.compare(left[*a], left[*b]))?;
+    let (mut kept, mut last) = (Vec::new(), None);
+    for at in order {
+        // The sort is stable: of equal elements the first comes first.
+        let again = match last {
+            Some(last) => cx.compare(last, left[at])?.is_eq(),
+            None => false,
+        };
+        last = Some(left[at]);
+        if !again && !holds(cx, &right, left[at])? {
+            kept.push(at);
+        }
+    }
+    kept.sort_unstable();
+    cx.array(kept.into_iter().map(|at| left[at]).collect())
+}
+
+fn intersection<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
+    let mut common: Option<Vec<Value<'a>>> = None;
+    for at in 0..call.args.len() {
+        let array = call.arg(cx, at)?;
+        if array.is_nullish() {
+            return Ok(Value::Null);
+        }
+        if !array.is_array() {
+            return call.no_array(cx, array);
+        }
+        let all = cx.elements(array)?;
+        cx.place = call.place;
+        let other = set(cx, all)?;
+        common = Some(match common {
+            None => other,
+            Some(common) => {
+                let mut both = Vec::new();
+                for value in common {
+                    if holds(cx, &other, value)? {
+                        both.push(value);
+                    }
+                }
+                both
+            }
+        });
+    }
+    cx.array(common.unwrap_or_default())
+}
+
+fn equals<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Result<bool, EvalError> {
+    let (first, mut equal) = (set_of(cx, call, 0)?, true);
+    for at in 1..call.args.len() {
+        let other = set_of(cx, call, at)?;
+        equal &= first.len() == other.len();
+        for (a, b) in first.iter().zip(other) {
+            equal = equal && cx.compare(*a, b)?.is_eq();
+        }
+        // As MongoDB, which looks at no further argument.
+        if !equal {
+            break;
+        }
+    }
+    Ok(equal)
+}
+
+fn is_subset<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Result<bool, EvalError> {
+    let (left, right) = (set_of(cx, call, 0)?, set_of(cx, call, 1)?);
+    for value in left {
+        if !holds(cx, &right, value)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

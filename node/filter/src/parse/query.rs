@@ -5,8 +5,8 @@ use super::{Parser, suggestion};
 use crate::query::{Comparison, Element, Part, Query, Test};
 use crate::raw;
 
-const LOGICAL: [&str; 5] = ["$and", "$or", "$nor", "$expr", "$comment"];
-const OPERATORS: [&str; 17] = [
+pub(crate) const LOGICAL: [&str; 5] = ["$and", "$or", "$nor", "$expr", "$comment"];
+pub(crate) const OPERATORS: [&str; 17] = [
     "$eq",
     "$ne",
     "$gt",
@@ -99,16 +99,21 @@ impl Parser {
             }
             path => {
                 let parts = self.components(path)?;
-                let names = self.path(&parts);
-                let part = |(name, part): (_, &&str)| Part {
-                    name,
-                    index: part.parse().ok().filter(|n: &u32| n.to_string() == **part),
-                };
-                let path: Vec<Part> = names.into_iter().zip(&parts).map(part).collect();
-                let element = self.condition(value)?;
+                let path = self.query_path(&parts);
+                let element = self.in_elements(&parts, |p| p.condition(value))?;
                 Some(Some(self.lift(element, &path)))
             }
         }
+    }
+
+    /// A path of which each component may also be an index.
+    pub(super) fn query_path(&mut self, parts: &[&str]) -> Vec<Part> {
+        let names = self.path(parts);
+        let part = |(name, part): (_, &&str)| Part {
+            name,
+            index: part.parse().ok().filter(|n: &u32| n.to_string() == **part),
+        };
+        names.into_iter().zip(parts).map(part).collect()
     }
 
     /// Lays a condition on the values of a path.
@@ -313,32 +318,10 @@ impl Parser {
     }
 
     fn regex(&mut self, pattern: &str, options: &str) -> Option<regex::Regex> {
-        let mut builder = regex::RegexBuilder::new(pattern);
-        builder.size_limit(1 << 18);
-        for option in options.chars() {
-            match option {
-                'i' => builder.case_insensitive(true),
-                'm' => builder.multi_line(true),
-                's' => builder.dot_matches_new_line(true),
-                'x' => builder.ignore_whitespace(true),
-                'u' => &mut builder,
-                other => {
-                    self.problem(format!("`{other}` is no option of a regular expression; allowed are i, m, s, x"));
-                    return None;
-                }
-            };
-        }
-        match builder.build() {
+        match crate::pcre::compile(pattern, options) {
             Ok(regex) => Some(regex),
-            Err(regex::Error::CompiledTooBig(_)) => {
-                self.problem("the regular expression is too large once compiled");
-                None
-            }
-            Err(e) => {
-                let reason = e.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                self.problem(format!(
-                    "the regular expression is refused (back-references and look-around are not to be had): {reason}"
-                ));
+            Err(reason) => {
+                self.problem(reason);
                 None
             }
         }

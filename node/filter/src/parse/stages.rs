@@ -3,9 +3,10 @@
 use super::json::Json;
 use super::{Parser, suggestion};
 use crate::eval::Place;
+use crate::many::Many;
 use crate::stage::Stage;
 
-const STAGES: [&str; 11] = [
+pub(crate) const STAGES: [&str; 16] = [
     "$match",
     "$project",
     "$addFields",
@@ -17,6 +18,11 @@ const STAGES: [&str; 11] = [
     "$count",
     "$replaceRoot",
     "$replaceWith",
+    "$unwind",
+    "$group",
+    "$sortByCount",
+    "$bucket",
+    "$redact",
 ];
 
 impl Parser {
@@ -54,18 +60,25 @@ impl Parser {
         merged
     }
 
-    fn stage(&mut self, json: &Json) -> Option<(Place, Stage)> {
+    /// One stage as written may be several, or none where there is nothing to do.
+    fn stage(&mut self, json: &Json) -> Vec<(Place, Stage)> {
         let Json::Object(fields) = json else {
             self.problem(format!("a stage is an object with one key, and this is {}", json.shown()));
-            return None;
+            return Vec::new();
         };
         let [(name, value)] = fields.as_slice() else {
             self.problem(format!("a stage is an object with one key, and this has {}", fields.len()));
-            return None;
+            return Vec::new();
         };
         self.at_key(name, |p| {
             let place = p.place();
-            Some((place, p.stage_named(name, value, place)?))
+            let stages = match name.as_str() {
+                "$sort" => p.sort(value).flatten().into_iter().collect(),
+                "$sortByCount" => p.sort_by_count(value).unwrap_or_default(),
+                "$bucket" => p.bucket(value).unwrap_or_default(),
+                _ => p.stage_named(name, value, place).into_iter().collect(),
+            };
+            stages.into_iter().map(|stage| (place, stage)).collect()
         })
     }
 
@@ -75,14 +88,23 @@ impl Parser {
             "$project" => self.project(value),
             "$addFields" | "$set" => self.add_fields(value),
             "$unset" => self.unset(value),
-            "$sort" => self.sort(value),
-            "$limit" => self.count_of(value, 1).map(|_| Stage::Pass),
-            "$skip" => self.count_of(value, 0).map(|n| if n == 0 { Stage::Pass } else { Stage::Skip }),
+            "$limit" => {
+                let limit = self.count_of(value, 1)?.unsigned_abs();
+                Some(if self.many { Stage::Many(Many::Limit(limit)) } else { Stage::Pass })
+            }
+            "$skip" => match self.count_of(value, 0)?.unsigned_abs() {
+                0 => None,
+                skipped if self.many => Some(Stage::Many(Many::Skip(skipped))),
+                _ => Some(Stage::Skip),
+            },
+            "$unwind" => self.unwind(value),
+            "$group" => self.group(value),
+            "$redact" => self.redact(value, place),
             "$count" => {
                 self.access.end();
                 match value {
                     Json::Text(name) if !name.is_empty() && !name.starts_with('$') && !name.contains(['.', '\0']) => {
-                        Some(Stage::Count(name.as_str().into()))
+                        Some(if self.many { self.counted(name) } else { Stage::Count(name.as_str().into()) })
                     }
                     other => {
                         self.problem(format!(
@@ -125,24 +147,44 @@ impl Parser {
     fn refuse(&mut self, name: &str) {
         let reason = match name {
             "$lookup" | "$graphLookup" | "$unionWith" => {
-                "is refused: a filter sees one alert and reads no collection; use the joined fields \
+                "a filter sees one alert and reads no collection; use the joined fields \
                  prv_candidates, prv_nondetections, fp_hists, cross_matches, aliases, LSST.* and ZTF.*"
             }
-            "$out" | "$merge" => "is refused: a filter writes nowhere; what it passes on is sent to its stream",
-            "$facet" => "is refused: a filter has one answer for an alert; compute all of it in one $project",
-            "$geoNear" => "is refused: it searches a collection; use cross_matches",
-            "$sample" => "is refused: a filter gives the same answer each time",
-            "$unwind" | "$group" | "$bucket" | "$bucketAuto" | "$sortByCount" | "$setWindowFields" | "$densify"
-            | "$fill" => {
-                "is not supported: a filter passes one document on; use $map, $filter, $reduce and the accumulators on arrays"
+            "$out" | "$merge" => "a filter writes nowhere; what it passes on is sent to its stream",
+            "$facet" => "a filter has one answer for an alert; compute all of it in one $project",
+            "$geoNear" => "it searches a collection; use cross_matches",
+            "$sample" => "a filter gives the same answer each time; use $sort and $limit",
+            "$bucketAuto" => "its boundaries would depend on the alert; use $bucket, with boundaries of your own",
+            "$setWindowFields" | "$densify" | "$fill" => {
+                "it works on a series of documents; use $map, $reduce and $sortArray on the series of the alert"
             }
+            "$documents" => "a filter reads the alert and makes no documents; use $set with $literal, then $unwind",
+            "$search" | "$searchMeta" | "$searchBeta" | "$vectorSearch" | "$listSearchIndexes" => {
+                "it needs a server's search index; use $match, with $regex for text"
+            }
+            "$changeStream" | "$changeStreamSplitLargeEvent" => {
+                "it follows a collection; a filter is called with every alert as it is"
+            }
+            "$collStats"
+            | "$indexStats"
+            | "$planCacheStats"
+            | "$currentOp"
+            | "$listSessions"
+            | "$listLocalSessions"
+            | "$listSampledQueries"
+            | "$shardedDataDistribution"
+            | "$querySettings"
+            | "$queryStats"
+            | "$listCatalog"
+            | "$operationMetrics"
+            | "$backupCursor" => "it is about a server, and there is none; a filter sees one alert",
             _ => {
                 let hint = suggestion(name, STAGES.into_iter());
                 self.problem(format!("`{name}` is no stage{hint}"));
                 return;
             }
         };
-        self.problem(format!("`{name}` {reason}"));
+        self.problem(format!("`{name}` is refused: {reason}"));
     }
 
     fn count_of(&mut self, value: &Json, least: i64) -> Option<i64> {
@@ -151,23 +193,5 @@ impl Parser {
             self.problem(format!("takes a whole number from {least} up, and this is {}", value.shown()));
         }
         number
-    }
-
-    fn sort(&mut self, value: &Json) -> Option<Stage> {
-        let Json::Object(fields) = value else {
-            self.problem(format!("takes an object with a path each, and this is {}", value.shown()));
-            return None;
-        };
-        if fields.is_empty() {
-            self.problem("needs at least one field to sort by");
-            return None;
-        }
-        for (path, direction) in fields {
-            self.at_key(path, |p| {
-                p.components(path)?;
-                p.direction(direction)
-            })?;
-        }
-        Some(Stage::Pass)
     }
 }
