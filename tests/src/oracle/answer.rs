@@ -40,7 +40,11 @@ impl Answer {
         };
         let document = RawDocumentBuf::try_from(&pair.document).expect("a document can be written");
         match program.evaluate(&document, NOW) {
-            Outcome::Passed(document) => Self::Documents(vec![document]),
+            Outcome::Passed(first) => match program.evaluate_all(&document, NOW) {
+                Ok(all) if all.first().is_some_and(|one| one.as_bytes() == first.as_bytes()) => Self::Documents(all),
+                Ok(_) => Self::Failed("what passes is not the first of all that pass".to_owned()),
+                Err(error) => Self::Failed(format!("this passes, and all that pass fail: {error}")),
+            },
             Outcome::Rejected => Self::Documents(Vec::new()),
             Outcome::Failed(error @ EvalError::Budget(_)) => Self::Limited(error.to_string()),
             Outcome::Failed(error) => Self::Failed(error.to_string()),
@@ -75,6 +79,10 @@ impl Answer {
             mongodb::error::ErrorKind::Command(command) => {
                 Ok(Self::Failed(format!("{}: {}", command.code, command.message)))
             }
+            // Messages quote broken text.
+            mongodb::error::ErrorKind::InvalidResponse { message, .. } if message.contains("UTF-8") => {
+                Ok(Self::Failed(message.clone()))
+            }
             _ => Err(error),
         }
     }
@@ -84,7 +92,8 @@ impl Answer {
         match (self, other) {
             (Self::Limited(_), _) | (_, Self::Limited(_)) => true,
             (Self::Documents(these), Self::Documents(those)) => {
-                these.len() == those.len() && these.iter().zip(those).all(|(this, that)| same(this, that))
+                let in_order = || these.iter().zip(those).all(|(this, that)| same(this, that));
+                these.len() == those.len() && (in_order() || ungrouped(these, those))
             }
             (Self::Refused(_) | Self::Failed(_), Self::Refused(_) | Self::Failed(_)) => true,
             _ => false,
@@ -136,6 +145,12 @@ fn same(this: &RawDocument, that: &RawDocument) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether the documents are the same in some order: MongoDB gives groups in the order of a hash table.
+fn ungrouped(these: &[RawDocumentBuf], those: &[RawDocumentBuf]) -> bool {
+    let mut left: Vec<_> = those.iter().collect();
+    these.iter().all(|this| left.iter().position(|that| same(this, that)).map(|at| left.swap_remove(at)).is_some())
 }
 
 fn alike(this: &Bson, that: &Bson) -> bool {

@@ -10,7 +10,7 @@ use super::operators::Kind;
 use super::random::Random;
 
 /// The stages; those that the language has not are left out of the generated pipelines.
-pub(crate) const STAGES: [&str; 13] = [
+pub(crate) const STAGES: [&str; 16] = [
     "$match",
     "$project",
     "$addFields",
@@ -24,7 +24,12 @@ pub(crate) const STAGES: [&str; 13] = [
     "$replaceWith",
     "$unwind",
     "$group",
+    "$sortByCount",
+    "$bucket",
+    "$redact",
 ];
+/// Stages whose answer depends on the order of documents, which `$group` leaves open.
+const ORDERED: [&str; 4] = ["$limit", "$skip", "$group", "$bucket"];
 /// How often a stage is made anew because the document does not come through it.
 const TRIES: usize = 3;
 
@@ -61,10 +66,15 @@ impl Generator<'_> {
         let mut pipeline = Vec::new();
         for _ in 0..count {
             for attempt in 1..=TRIES {
-                pipeline.push(self.stage());
+                let stage = self.stage();
+                if ORDERED.iter().any(|name| stage.contains_key(*name)) && pipeline.iter().any(is_unordered) {
+                    continue;
+                }
+                pipeline.push(stage);
                 match result(&pipeline, document) {
                     Some(next) => {
                         self.see(next);
+                        pipeline.extend(sets_sorted(&pipeline[pipeline.len() - 1]));
                         break;
                     }
                     // Where it ends here, in an error or a rejection, it ends seldom.
@@ -93,6 +103,11 @@ impl Generator<'_> {
             "$replaceRoot" => Bson::Document(doc! {"newRoot": self.root()}),
             "$replaceWith" => self.root(),
             "$unwind" => self.unwind(),
+            "$sortByCount" => self.expression(Kind::Any, 1),
+            "$bucket" => self.bucket(),
+            "$redact" => Bson::Document(
+                doc! {"$cond": [self.condition(), *self.random.of(&["$$KEEP", "$$PRUNE", "$$DESCEND"]), "$$DESCEND"]},
+            ),
             _ => Bson::Document(self.group()),
         };
         doc! {name: value}
@@ -185,6 +200,17 @@ impl Generator<'_> {
         Bson::Document(unwind)
     }
 
+    fn bucket(&mut self) -> Bson {
+        let mut bucket = doc! {"groupBy": self.expression(Kind::Number, 2), "boundaries": [-10, 0, 2, 5, 100]};
+        if self.random.percent(70) {
+            bucket.insert("default", self.random.of(&[Bson::Int32(1000), Bson::Null]).clone());
+        }
+        if self.random.percent(40) {
+            bucket.insert("output", doc! {"n": {"$sum": self.expression(Kind::Number, 2)}});
+        }
+        Bson::Document(bucket)
+    }
+
     fn group(&mut self) -> Document {
         const ACCUMULATORS: [&str; 12] = [
             "$sum",
@@ -244,6 +270,20 @@ fn disturb(random: &mut Random, value: &mut Bson, depth: usize) {
         Bson::Document(document) => drop(document.insert(*random.of(&["x", "$x", "input", "$add", "a.b"]), 1)),
         other => *other = super::documents::value(random, 1),
     }
+}
+
+/// Whether the stage leaves the order of its documents open.
+fn is_unordered(stage: &Document) -> bool {
+    ["$group", "$sortByCount"].into_iter().any(|name| stage.contains_key(name))
+}
+
+/// A stage that sorts the sets that a `$group` has gathered: MongoDB gives them in the order of a hash table.
+fn sets_sorted(stage: &Document) -> Option<Document> {
+    let group = stage.get_document("$group").ok()?;
+    let sets = group.iter().filter(|(_, value)| value.as_document().is_some_and(|of| of.contains_key("$addToSet")));
+    let sorted: Document =
+        sets.map(|(name, _)| (name.clone(), doc! {"$sortArray": {"input": format!("${name}"), "sortBy": 1}}.into())).collect();
+    (!sorted.is_empty()).then(|| doc! {"$set": sorted})
 }
 
 /// Whether a path is, begins or continues one that is there.

@@ -60,6 +60,9 @@ fn filter<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     if !input.is_array() {
         return call.no_array(cx, input);
     }
+    if call.args.len() > 2 && count(cx, input)? == 0 {
+        return Ok(input);
+    }
     let limit = call.arg(cx, 2)?;
     let limit = match int(limit) {
         _ if limit.is_nullish() => usize::MAX,
