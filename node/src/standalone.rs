@@ -14,6 +14,7 @@ use boom_sky::survey::{SURVEYS, Survey};
 use boom_sky::units::Jd;
 use boom_store::catalog::CatalogSet;
 use boom_store::documents::Store as Documents;
+use boom_store::schemas;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +35,7 @@ use crate::stage::filter::Filters;
 use crate::stage::record::Provenance;
 use crate::stats::Stats;
 use crate::store::Embedded;
-use crate::{filters, schemas, summary};
+use crate::{filters, summary};
 
 /// What the command line says.
 #[derive(Debug, Clone, Default)]

@@ -13,6 +13,7 @@ mod lightcurve;
 mod object;
 mod output;
 mod position;
+mod schema;
 mod store;
 mod stretch;
 mod summary;
@@ -45,9 +46,10 @@ enum Command {
     Alert(alert::AlertArgs),
     Object(object::ObjectArgs),
     Cutouts(cutouts::CutoutsArgs),
-    /// Check filters, and try them on alerts or on any documents; nothing has to run.
+    /// Check and explain filters, try them on alerts or on any documents; nothing has to run.
     #[command(subcommand)]
     Filter(filter::FilterCommand),
+    Schema(schema::SchemaArgs),
 }
 
 /// What was asked can not be done as it was asked: exit code 2.
@@ -70,6 +72,7 @@ impl Command {
             Self::Object(args) => args.run(),
             Self::Cutouts(args) => args.run(),
             Self::Filter(command) => command.run(),
+            Self::Schema(args) => args.run(),
         }
     }
 }

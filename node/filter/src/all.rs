@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bson::{RawDocument, RawDocumentBuf};
 use bumpalo::Bump;
 
-use crate::eval::{Budget, Cx, EvalError, Fault, Frame};
+use crate::eval::{Budget, Common, Cx, EvalError, Fault, Frame};
 use crate::many;
 use crate::program::Program;
 use crate::raw;
@@ -36,7 +36,8 @@ impl Program {
             table: &table,
             variables: parsed.variables,
         };
-        let mut cx = Cx::new(&arena, &mut views, frame, bytes, (now_ms, Budget::default()));
+        let mut common = Common::default();
+        let mut cx = Cx::new(&arena, (&mut views, &mut common), frame, bytes, (now_ms, Budget::default()));
         let document = cx.document;
         let mut all = Vec::new();
         for document in many::run(&mut cx, &parsed.stages, vec![document])? {

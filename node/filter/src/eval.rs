@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bumpalo::Bump;
 
+use crate::lanes::Columns;
 use crate::raw::{self, Malformed};
 use crate::value::{Elements, Fields, MAX_DEPTH, UNSEEN, Value};
 use crate::view::{NONE, Shapes, Views};
@@ -81,10 +82,18 @@ pub(crate) struct Frame<'a> {
     pub(crate) variables: u32,
 }
 
+/// What was found out about one alert so far, for all programs of a set.
+#[derive(Debug, Default)]
+pub(crate) struct Common<'a> {
+    pub(crate) columns: Columns<'a>,
+}
+
 /// One evaluation of one program on one document. `'a` is what values borrow from, `'s` the scratch.
 pub(crate) struct Cx<'a, 's> {
     pub(crate) arena: &'a Bump,
     pub(crate) views: &'s mut Views,
+    /// What the programs of a set share of one alert.
+    pub(crate) common: &'s mut Common<'a>,
     pub(crate) frame: Frame<'a>,
     pub(crate) root: &'a [u8],
     /// The document that the stage sees: `$$ROOT` and `$$CURRENT`.
@@ -100,13 +109,24 @@ pub(crate) struct Cx<'a, 's> {
 impl<'a, 's> Cx<'a, 's> {
     pub(crate) fn new(
         arena: &'a Bump,
-        views: &'s mut Views,
+        (views, common): (&'s mut Views, &'s mut Common<'a>),
         frame: Frame<'a>,
         root: &'a [u8],
         (now, budget): (i64, Budget),
     ) -> Cx<'a, 's> {
         let variables = vec![Value::Missing; frame.variables as usize];
-        Cx { arena, views, frame, root, document: Value::RawDocument(0, root), variables, now, place: 0, budget }
+        Cx {
+            arena,
+            views,
+            common,
+            frame,
+            root,
+            document: Value::RawDocument(0, root),
+            variables,
+            now,
+            place: 0,
+            budget,
+        }
     }
 
     #[inline]
@@ -272,6 +292,23 @@ impl<'a, 's> Cx<'a, 's> {
             }
             other => Items::Plain(Elements::of(other)),
         }
+    }
+
+    /// The series that an array is, and how many points it has.
+    pub(crate) fn series(&self, array: Value<'a>) -> Option<(u32, usize)> {
+        match array {
+            Value::RawArray(series, _) if series != UNSEEN => {
+                let (at, end) = self.views.members(series);
+                Some((series, (end - at) as usize))
+            }
+            _ => None,
+        }
+    }
+
+    /// A point of a series.
+    pub(crate) fn point(&self, series: u32, at: usize) -> Out<'a> {
+        let member = self.views.member(self.views.members(series).0 + at as u32);
+        self.read(member.kind, member.at, member.end, member.view)
     }
 
     /// The next element; one step.

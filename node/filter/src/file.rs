@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::parse::Problem;
+use crate::dialect::Dialect;
+use crate::parse::{Problem, suggestion};
 use crate::program::{Program, Rules};
 
 /// What a filter file holds.
@@ -17,6 +18,8 @@ pub struct FilterFile {
     pub permissions: Option<BTreeMap<String, Vec<u8>>>,
     /// The pipeline.
     pub program: Program,
+    /// Whether the pipeline stands in a document.
+    in_document: bool,
 }
 
 #[derive(Deserialize)]
@@ -29,13 +32,27 @@ struct Written<'a> {
 }
 
 impl FilterFile {
+    /// Where in the file a place in the pipeline is.
+    pub fn place(&self, place: &str) -> String {
+        if self.in_document { format!("pipeline{place}") } else { place.to_owned() }
+    }
+
     /// Compiles the text of a file; `surveys` are the names that there are.
     ///
     /// # Errors
     /// All that is wrong with it, each with its path into the JSON.
     pub fn parse(text: &str, rules: Rules, surveys: &[&str]) -> Result<Self, Vec<Problem>> {
+        Self::parse_in(text, rules, surveys, &Dialect::default())
+    }
+
+    /// As [`FilterFile::parse`], in a dialect: with the extensions that it has.
+    ///
+    /// # Errors
+    /// All that is wrong with it, each with its path into the JSON.
+    pub fn parse_in(text: &str, rules: Rules, surveys: &[&str], dialect: &Dialect) -> Result<Self, Vec<Problem>> {
         if !text.trim_start().starts_with('{') {
-            return Ok(Self { survey: None, permissions: None, program: Program::parse(text, rules)? });
+            let program = Program::parse_in(text, rules, dialect)?;
+            return Ok(Self { survey: None, permissions: None, program, in_document: false });
         }
         let problem = |path: String, message: String| Problem { path, message };
         let written: Written<'_> = serde_json::from_str(text).map_err(|error| {
@@ -48,7 +65,8 @@ impl FilterFile {
         let mut known = |name: &str, path: String| {
             let spelt = surveys.iter().find(|survey| survey.eq_ignore_ascii_case(name));
             if spelt.is_none() {
-                problems.push(problem(path, format!("`{name}` is no survey; allowed are {}", surveys.join(", "))));
+                problems
+                    .push(problem(path, format!("`{name}` is no survey{}", suggestion(name, surveys.iter().copied()))));
             }
             spelt.map(|survey| (*survey).to_owned())
         };
@@ -59,8 +77,8 @@ impl FilterFile {
                 .filter_map(|(name, programs)| Some((known(&name, format!("permissions.{name}"))?, programs)))
                 .collect()
         });
-        match Program::parse(written.pipeline.get(), rules) {
-            Ok(program) if problems.is_empty() => Ok(Self { survey, permissions, program }),
+        match Program::parse_in(written.pipeline.get(), rules, dialect) {
+            Ok(program) if problems.is_empty() => Ok(Self { survey, permissions, program, in_document: true }),
             Ok(_) => Err(problems),
             Err(own) => {
                 let own = own.into_iter();

@@ -5,29 +5,42 @@
 #![forbid(unsafe_code)]
 
 mod all;
+mod calendar;
 mod check;
 mod compare;
+mod dialect;
 mod eval;
 mod expr;
 mod file;
+mod lanes;
+mod language;
 mod many;
+mod moc;
 mod number;
+mod number_text;
 mod parse;
+mod pcre;
 mod program;
 mod project;
 mod query;
 mod raw;
 mod reads;
 mod redact;
+mod scan;
 mod share;
 mod stage;
 mod value;
 mod view;
 mod write;
+mod zone;
 
+pub use dialect::Dialect;
 pub use eval::{Budget, EvalError, Fault};
 pub use file::FilterFile;
+pub use language::{Arguments, Entry, Language, json_schema, language};
+pub use moc::{SkyMap, SkyMapError};
 pub use parse::Problem;
+pub use parse::paths::ReadPath;
 pub use program::{Program, Rules};
 pub use reads::Reads;
 pub use share::{FilterSet, Outcome, Scratch};

@@ -6,6 +6,8 @@ use bson::RawDocument;
 use sha2::{Digest, Sha256};
 
 use crate::check;
+use crate::dialect::Dialect;
+use crate::parse::paths::ReadPath;
 use crate::parse::{self, Parsed, Problem};
 use crate::reads::Reads;
 use crate::share::{FilterSet, Outcome};
@@ -40,7 +42,15 @@ impl Program {
     /// # Errors
     /// All problems, each with its path into the JSON.
     pub fn parse(json: &str, rules: Rules) -> Result<Program, Vec<Problem>> {
-        let parsed = parse::parse(json)?;
+        Program::parse_in(json, rules, &Dialect::default())
+    }
+
+    /// As [`Program::parse`], in a dialect: with the extensions that it has.
+    ///
+    /// # Errors
+    /// All problems, each with its path into the JSON.
+    pub fn parse_in(json: &str, rules: Rules, dialect: &Dialect) -> Result<Program, Vec<Problem>> {
+        let parsed = parse::parse(json, dialect)?;
         let problems = if rules == Rules::Filter { check::rules(&parsed.source) } else { Vec::new() };
         if !problems.is_empty() {
             return Err(problems);
@@ -51,7 +61,7 @@ impl Program {
     }
 
     /// The content's hash: the first 16 hexadecimal digits of the SHA-256 of the canonical JSON. Blanks and the spelling of numbers do
-    /// not change it, the order of keys does.
+    /// not change it, the order of keys does, and so does the content of the sky maps that it names.
     pub fn version(&self) -> &str {
         &self.core.version
     }
@@ -59,6 +69,11 @@ impl Program {
     /// What the program reads of an alert.
     pub fn reads(&self) -> &Reads {
         &self.core.parsed.access.reads
+    }
+
+    /// The paths of the alert that it reads, in the order in which they are written, with their places in the JSON.
+    pub fn paths(&self) -> &[ReadPath] {
+        &self.core.parsed.paths
     }
 
     /// Evaluates the program alone, with the default [`Budget`](crate::Budget). `now_ms` is the alert's time, milliseconds since 1970.

@@ -71,6 +71,11 @@ impl Access {
         }
     }
 
+    /// Whether a path still means the alert's own field.
+    pub(crate) fn is_of_alert(&self, path: &[&str]) -> bool {
+        !self.ended && path.first().is_some_and(|first| !self.shadowed.contains(*first))
+    }
+
     /// From here on the name means what a stage has made.
     pub(crate) fn shadow(&mut self, name: &str) {
         self.shadowed.insert(name.to_owned());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bson::{RawDocument, RawDocumentBuf};
 use bumpalo::Bump;
 
-use crate::eval::{Budget, Cx, EvalError, Fault, Frame};
+use crate::eval::{Budget, Common, Cx, EvalError, Fault, Frame};
 use crate::program::Program;
 use crate::raw;
 use crate::reads::{Access, Reads};
@@ -164,7 +164,9 @@ impl FilterSet {
             variables: parsed.variables,
         };
         let outcome = {
-            let mut cx = Cx::new(&scratch.arena, &mut scratch.views, frame, bytes, (now_ms, self.budget));
+            let mut common = Common::default();
+            let mut cx =
+                Cx::new(&scratch.arena, (&mut scratch.views, &mut common), frame, bytes, (now_ms, self.budget));
             match stage::run(&mut cx, &parsed.stages) {
                 Ok(None) => Outcome::Rejected,
                 Ok(Some(document)) => match cx.write(document) {

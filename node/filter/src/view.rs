@@ -167,7 +167,7 @@ fn load(bytes: &[u8], at: usize) -> u64 {
 pub(crate) struct Views {
     views: Vec<View>,
     cells: Vec<Cell>,
-    series: Vec<(u32, u32)>,
+    series: Vec<(u32, u32, u16)>,
     members: Vec<Member>,
     layouts: Vec<Vec<Step>>,
 }
@@ -292,14 +292,21 @@ impl Views {
             let view = if framed { self.open(shapes, kind, at, end) } else { UNSEEN };
             self.members.push(Member { kind: element.kind, at, end, view });
         }
-        self.series.push((first as u32, self.members.len() as u32));
+        self.series.push((first as u32, self.members.len() as u32, kind));
         Ok(self.series.len() as u32 - 1)
     }
 
     /// The elements of a series, as a range of [`Views::member`].
     #[inline]
     pub(crate) fn members(&self, series: u32) -> (u32, u32) {
-        self.series[series as usize]
+        let (first, end, _) = self.series[series as usize];
+        (first, end)
+    }
+
+    /// The kind of the documents of a series.
+    #[inline]
+    pub(crate) fn series_kind(&self, series: u32) -> u16 {
+        self.series[series as usize].2
     }
 
     #[inline]

@@ -3,18 +3,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use boom_sky::alert::Alert;
 use boom_sky::cutout::{self, TRIPLET, triplet};
 use boom_sky::document::Writer;
 use boom_sky::features::Extractor;
 use boom_sky::lightcurve::Series;
-use boom_sky::lightcurve::photstats::{self, Photstats};
+use boom_sky::properties::{self, LightCurves, Properties};
 use boom_sky::survey::properties::judge_stars;
 use boom_sky::survey::{SURVEYS, Survey};
+use boom_sky::view;
 use boom_store::documents::{Ingested, Matches};
 use bson::RawDocument;
 
 use super::Received;
-use super::features::{History, photometry};
+use super::features::History;
 use crate::catalogs::{Catalogs, MatchScratch};
 use crate::scorer::Model;
 use crate::scorer::manifest::{Feature, InputKind};
@@ -42,7 +44,7 @@ pub struct Enricher {
 /// What is computed for the alerts of one survey.
 #[derive(Debug)]
 struct SurveyModels {
-    properties: Extractor,
+    properties: Properties,
     models: Vec<Model>,
     names: Vec<Vec<Arc<str>>>,
     /// Every field of the detection that a model wants, with the two counts at the end.
@@ -125,74 +127,33 @@ impl Enricher {
             Arc::clone,
         );
         let mut document = Vec::with_capacity(4096);
-        let mut writer = Writer::new(&mut document);
-        let root = writer.open_root();
-        alert.write_body(&mut writer);
-        let classifications = writer.open_document("classifications");
-        for (name, score) in &scores {
-            if let Ok(score) = score {
-                writer.double(name, f64::from(*score));
-            }
-        }
-        writer.close(classifications);
-        self.properties(received, ingested, &matches, &mut writer, scratch);
-        if scores.iter().any(|score| score.1.is_err()) {
-            let unscored = writer.open_document("unscored");
-            for (name, score) in &scores {
-                if let Err(reason) = score {
-                    writer.string(name, reason);
-                }
-            }
-            writer.close(unscored);
-        }
-        writer.double("created_at", now);
-        writer.double("updated_at", now);
-        received.origin.write(&mut writer);
-        writer.close(root);
+        let named: Vec<_> = scores
+            .iter()
+            .map(|(name, score)| (&**name, score.as_ref().map(|score| *score).map_err(|e| &**e)))
+            .collect();
+        let properties = |writer: &mut Writer<'_>| self.properties(alert, ingested, &matches, writer, scratch);
+        view::write_alert(alert, &named, properties, (now, &received.origin), &mut document);
         let scores = scores.into_iter().filter_map(|(name, score)| Some((name, score.ok()?))).collect();
         Enriched { document, matches, matched_now, scores }
     }
 
     fn properties(
         &self,
-        received: &Received,
+        alert: &Alert,
         ingested: &Ingested,
         matches: &Matches,
         writer: &mut Writer<'_>,
         scratch: &mut Scratch,
     ) {
-        let alert = &received.alert;
-        let rule = &alert.survey.properties;
-        let mut values = vec![f64::NAN; rule.fields.len()];
-        if let Some(survey) = self.surveys.get(alert.survey.name) {
-            survey.properties.extract(&alert.candidate, &mut values);
-        }
-        let mut derived = (rule.derive)(&values);
-        if let Some(stars) = rule.catalog
-            && let Some(rows) = star_rows(&matches.document, stars)
-        {
-            let (star, bright) = judge_stars(stars, rows.into_iter());
-            (derived.star, derived.near_brightstar) = (Some(star), Some(bright));
-        }
-        let properties = writer.open_document("properties");
-        for (name, value) in
-            [("rock", derived.rock), ("star", derived.star), ("near_brightstar", derived.near_brightstar)]
-        {
-            if let Some(value) = value {
-                writer.boolean(name, value);
-            }
-        }
-        let history = History::new(&ingested.object.series[0], alert.head.jd);
-        writer.boolean("stationary", history.stationary());
-        let Scratch { points, photstats, .. } = scratch;
-        points.clear();
-        photometry(&ingested.object.series, &alert.head, points);
-        photstats::write(writer, "photstats", photstats.compute(points));
-        for other in &ingested.alias_objects {
-            photometry(&other.state.series, &alert.head, points);
-        }
-        photstats::write(writer, "multisurvey_photstats", photstats.compute(points));
-        writer.close(properties);
+        let Some(survey) = self.surveys.get(alert.survey.name) else { return };
+        let stars = alert
+            .survey
+            .properties
+            .catalog
+            .and_then(|stars| Some(judge_stars(stars, star_rows(&matches.document, stars)?.into_iter())));
+        let others: Vec<_> = ingested.alias_objects.iter().map(|other| &*other.state.series).collect();
+        let curves = LightCurves { own: &ingested.object.series, others: &others };
+        survey.properties.write(alert, curves, stars, &mut scratch.properties, writer);
     }
 }
 
@@ -200,8 +161,7 @@ impl Enricher {
 #[derive(Debug, Default)]
 struct Scratch {
     matching: MatchScratch,
-    points: Vec<photstats::PhotPoint>,
-    photstats: Photstats,
+    properties: properties::Scratch,
 }
 
 /// The rows of a star catalog among the matches; `None` when that catalog was not asked.
@@ -243,7 +203,7 @@ impl SurveyModels {
         let all_inputs = models.iter().flat_map(|model| &model.manifest.inputs);
         let triplets = all_inputs.into_iter().any(|input| matches!(input.kind, InputKind::Triplet(_)));
         Self {
-            properties: Extractor::new(survey.properties.fields),
+            properties: Properties::new(survey),
             names: names.collect(),
             extractor: Extractor::new(&fields),
             inputs,

@@ -1,45 +1,25 @@
-//! What models and properties are made of: numbers of the detection, and of the object's light curve up to it.
+//! What models are made of besides the detection: numbers of the object's light curve up to it.
 
-use boom_sky::lightcurve::photstats::PhotPoint;
-use boom_sky::lightcurve::{PointHead, Series};
-use boom_sky::units::{NanoJansky, POGSON};
+use boom_sky::lightcurve::Series;
+use boom_sky::properties::Detections;
 
 use crate::scorer::manifest::Derived;
 
-/// A detection has at least this signal-to-noise ratio.
-const DETECTION_SNR: f64 = 3.0;
-
-/// Detections nearer in time than this, in days, are of one visit.
-const STATIONARY_SPAN: f64 = 0.01;
-
-/// The detections of a light curve up to an alert, its own included.
+/// The detections of a light curve up to an alert, as models see them.
 #[derive(Debug, Clone, Default)]
-pub struct History {
-    /// Time and magnitude of each, in the order of time.
-    detections: Vec<(f64, f64)>,
-}
+pub struct History(Detections);
 
 impl History {
     /// From the series of alert detections.
     pub fn new(detections: &Series, jd: f64) -> Self {
-        let until = detections.iter().map(|point| point.head).filter(|head| head.jd <= jd);
-        let magnitudes = until.filter_map(|head| Some((head.jd, NanoJansky(head.flux.abs()).mag()?.0)));
-        Self { detections: magnitudes.collect() }
-    }
-
-    /// Whether the object was seen at this place at two times.
-    pub fn stationary(&self) -> bool {
-        match (self.detections.first(), self.detections.last()) {
-            (Some(first), Some(last)) => last.0 - first.0 > STATIONARY_SPAN,
-            _ => false,
-        }
+        Self(Detections::new(detections, jd))
     }
 
     /// A value that a model wants, NaN where there is none. `counts` are `ncovhist` and `ndethist`.
     pub fn derived(&self, which: Derived, jd: f64, counts: (f64, f64)) -> f64 {
-        let brightest = self.detections.iter().copied().reduce(|a, b| if b.1 < a.1 { b } else { a });
-        let faintest = self.detections.iter().map(|point| point.1).reduce(f64::max);
-        let first = self.detections.first().map(|point| point.0);
+        let brightest = self.0.points.iter().copied().reduce(|a, b| if b.1 < a.1 { b } else { a });
+        let faintest = self.0.points.iter().map(|point| point.1).reduce(f64::max);
+        let first = self.0.points.first().map(|point| point.0);
         let value = match which {
             Derived::Age => first.map(|first| jd - first),
             Derived::DaysSincePeak => brightest.map(|peak| jd - peak.0),
@@ -52,25 +32,9 @@ impl History {
     }
 }
 
-/// The points of a light curve that photstats are made of: detections up to the alert, forced ones too, of the alert's own sign, so that
-/// a variable above its reference is not mixed with itself below.
-pub fn photometry(series: &[Series], alert: &PointHead, out: &mut Vec<PhotPoint>) {
-    for head in series.iter().flat_map(Series::iter).map(|point| point.head) {
-        let snr = head.flux.abs() / head.flux_error;
-        let same_sign = (head.flux > 0.0) == (alert.flux > 0.0);
-        if head.jd <= alert.jd
-            && snr >= DETECTION_SNR
-            && same_sign
-            && let Some(mag) = NanoJansky(head.flux.abs()).mag()
-        {
-            out.push(PhotPoint { jd: head.jd, mag: mag.0, mag_err: POGSON / snr, band: head.band });
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use boom_sky::lightcurve::Band;
+    use boom_sky::lightcurve::{Band, PointHead};
     use boom_sky::units::Mag;
 
     use super::*;
@@ -102,21 +66,5 @@ mod tests {
         assert!(close(derived(Derived::MaxmagSoFar), 19.0));
         assert!(close(derived(Derived::Nnondet), 18.0));
         assert!(History::default().derived(Derived::Age, 4.0, (0.0, 0.0)).is_nan());
-    }
-
-    #[test]
-    fn detections_of_one_visit_are_not_stationary() {
-        assert!(!History::new(&series(&[(1.0, 19.0, 1.0), (1.009, 19.0, 1.0)]), 2.0).stationary());
-        assert!(History::new(&series(&[(1.0, 19.0, 1.0), (1.02, 19.0, 1.0)]), 2.0).stationary());
-    }
-
-    #[test]
-    fn photometry_leaves_out_later_points_noise_and_the_other_sign() {
-        let mut all = series(&[(1.0, 19.0, 1.0), (2.0, 19.0, -1.0), (9.0, 19.0, 1.0)]);
-        all.push(&PointHead { flux_error: 1e9, ..head(3.0, 19.0, 1.0) }, &[]);
-        let mut points = Vec::new();
-        photometry(&[all], &head(5.0, 19.0, 1.0), &mut points);
-        assert_eq!(points.len(), 1);
-        assert!((points[0].mag - 19.0).abs() < 1e-9 && (points[0].mag_err - POGSON / 10.0).abs() < 1e-12);
     }
 }

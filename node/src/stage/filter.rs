@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use boom_filter::{FilterSet, Outcome, Program, Scratch};
-use boom_sky::document::{EMPTY, Writer, elements};
+use boom_sky::document::EMPTY;
 use boom_sky::lightcurve::{PointHead, Series};
 use boom_sky::survey::{SURVEYS, Survey};
 use boom_sky::units::Jd;
+use boom_sky::view::{View, is_joined};
 use boom_store::documents::Ingested;
 use bson::RawDocument;
 
@@ -19,9 +20,6 @@ use super::Received;
 use super::enrich::Enriched;
 use super::record::{Passed, PhotometryPoint, ResultRecord, SurveyMatch};
 use crate::books::Verdict;
-
-/// Joined series go back so many days before the alert.
-const JOINED_DAYS: f64 = 365.0;
 
 /// One filter of a run.
 #[derive(Debug, Clone)]
@@ -195,36 +193,25 @@ impl Group {
 
     /// Which points of a joined series the filters see.
     fn keeps(&self, survey: &Survey, jd: f64, point: &PointHead) -> bool {
-        point.jd <= jd && point.jd > jd - JOINED_DAYS && self.may_see(survey, point.program)
+        is_joined(point, jd) && self.may_see(survey, point.program)
     }
 
     /// The document that filters run over: the alert's own, with what they read of its object joined.
     fn write_view(&self, received: &Received, ingested: &Ingested, enriched: &Enriched, out: &mut Vec<u8>) {
-        let (survey, jd) = (received.alert.survey, received.alert.head.jd);
-        let reads = self.set.reads();
-        out.clear();
-        let mut writer = Writer::new(out);
-        let root = writer.open_root();
-        writer.buffer().extend_from_slice(elements(&enriched.document));
-        for (name, series) in survey.series.iter().zip(&ingested.object.series) {
-            if reads.reads(name) {
-                series.write_array(name, |point| self.keeps(survey, jd, point), &mut writer);
-            }
-        }
-        writer.document("cross_matches", &enriched.matches.document);
         let aliases = if ingested.aliases.0.is_empty() { EMPTY.to_vec() } else { ingested.aliases.document() };
-        writer.document("aliases", &aliases);
-        for other in SURVEYS.iter().filter(|other| other.name != survey.name && reads.reads(other.name)) {
-            let joined = writer.open_document(other.name);
-            for (index, name) in other.series.iter().enumerate() {
-                let empty = Series::default();
-                let object = ingested.alias_objects.iter().find(|object| object.survey.name == other.name);
-                let series = object.and_then(|object| object.state.series.get(index)).unwrap_or(&empty);
-                series.write_array(name, |point| self.keeps(other, jd, point), &mut writer);
-            }
-            writer.close(joined);
-        }
-        writer.close(root);
+        let others: Vec<_> =
+            ingested.alias_objects.iter().map(|object| (object.survey, &*object.state.series)).collect();
+        let view = View {
+            survey: received.alert.survey,
+            jd: received.alert.head.jd,
+            document: &enriched.document,
+            series: &ingested.object.series,
+            cross_matches: &enriched.matches.document,
+            aliases: &aliases,
+            others: &others,
+        };
+        let reads = self.set.reads();
+        view.write(|name| reads.reads(name), |survey, program| self.may_see(survey, program), out);
     }
 
     fn record(

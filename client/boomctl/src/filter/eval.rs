@@ -1,21 +1,21 @@
 //! `boomctl filter eval`: a pipeline on any documents.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use boom_filter::{Outcome, Program, Rules};
-use boom_sky::units::Jd;
-use bson::{Bson, Document, RawDocumentBuf};
+use boom_filter::{FilterSet, Outcome, Program, Rules, Scratch};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::INVALID;
 use super::file::{self, report};
-use crate::output;
+use super::{INVALID, extjson};
+
+/// Output is written in pieces of this size, and whenever there is nothing left to read.
+const BUFFER: usize = 1 << 16;
 
 /// Run a pipeline on documents: canonical Extended JSON, one a line.
 ///
@@ -54,58 +54,82 @@ impl EvalArgs {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
         let mut reader = open(&self.documents)?;
+        let mut out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
+        let mut evaluator = Evaluator::new(program, now);
         let mut line = Vec::new();
         loop {
             line.clear();
+            if reader.buffer().is_empty() {
+                // Who writes the documents may wait for the answers.
+                out.flush().context("writing to standard output")?;
+            }
             let read = reader.read_until(b'\n', &mut line);
             if read.with_context(|| format!("reading {}", self.documents.display()))? == 0 {
+                out.flush().context("writing to standard output")?;
                 return Ok(ExitCode::SUCCESS);
             }
             if !line.trim_ascii().is_empty() {
-                output::line(&answer(&program, &line, now))?;
+                out.write_all(evaluator.answer(&line)).context("writing to standard output")?;
             }
         }
     }
 }
 
-fn open(path: &Path) -> anyhow::Result<Box<dyn BufRead>> {
-    if path.as_os_str() == "-" {
-        return Ok(Box::new(io::stdin().lock()));
-    }
-    let file = File::open(path).with_context(|| format!("reading the documents {}", path.display()))?;
-    Ok(Box::new(BufReader::new(file)))
-}
-
-/// What the pipeline makes of one line.
-fn answer(program: &Program, line: &[u8], now: i64) -> Value {
-    let evaluated = read(line).and_then(|document| {
-        let now = document.get_document("candidate").ok().and_then(|candidate| candidate.get_f64("jd").ok());
-        let raw =
-            RawDocumentBuf::try_from(&document).map_err(|error| format!("the line is not a document: {error}"))?;
-        Ok((raw, now))
-    });
-    let outcome = match evaluated {
-        Ok((document, jd)) => program.evaluate(&document, jd.map_or(now, |jd| Jd(jd).unix_millis())),
-        Err(error) => return json!({ "error": error }),
+fn open(path: &Path) -> anyhow::Result<BufReader<Box<dyn Read>>> {
+    let file: Box<dyn Read> = if path.as_os_str() == "-" {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(File::open(path).with_context(|| format!("reading the documents {}", path.display()))?)
     };
-    match outcome {
-        Outcome::Passed(document) => match Document::try_from(document.as_ref()) {
-            Ok(document) => json!({"document": output::canonical(document)}),
-            Err(error) => {
-                json!({"error": format!("the resulting document can not be read: {error}")})
-            }
-        },
-        Outcome::Rejected => json!({"rejected": true}),
-        Outcome::Failed(error) => json!({"error": error.to_string()}),
+    Ok(BufReader::with_capacity(BUFFER, file))
+}
+
+/// Answers line by line, with the same memory.
+struct Evaluator {
+    set: FilterSet,
+    scratch: Scratch,
+    now: i64,
+    out: Vec<u8>,
+}
+
+impl Evaluator {
+    fn new(program: Program, now: i64) -> Self {
+        let set = FilterSet::new(vec![program]);
+        Self { scratch: set.scratch(), set, now, out: Vec::new() }
+    }
+
+    /// What the pipeline makes of one line, as a line.
+    fn answer(&mut self, line: &[u8]) -> &[u8] {
+        let Self { set, scratch, now, out } = self;
+        out.clear();
+        let answered = extjson::read(line).and_then(|document| {
+            let now = extjson::time(&document).unwrap_or(*now);
+            let mut answered = Ok(());
+            set.evaluate(&document, now, scratch, |_, outcome| answered = self::answer(outcome, out));
+            answered
+        });
+        if let Err(error) = answered {
+            out.clear();
+            out.extend_from_slice(json!({ "error": error }).to_string().as_bytes());
+        }
+        out.push(b'\n');
+        out
     }
 }
 
-fn read(line: &[u8]) -> Result<Document, String> {
-    let value: Value = serde_json::from_slice(line).map_err(|error| format!("the line is not JSON: {error}"))?;
-    match Bson::try_from(value) {
-        Ok(Bson::Document(document)) => Ok(document),
-        Ok(other) => Err(format!("the line is not a document but {:?}", other.element_type())),
-        Err(error) => Err(format!("the line is not Extended JSON: {error}")),
+fn answer(outcome: &Outcome, out: &mut Vec<u8>) -> Result<(), String> {
+    match outcome {
+        Outcome::Passed(document) => {
+            out.extend_from_slice(b"{\"document\":");
+            extjson::write(document, out)?;
+            out.push(b'}');
+            Ok(())
+        }
+        Outcome::Rejected => {
+            out.extend_from_slice(b"{\"rejected\":true}");
+            Ok(())
+        }
+        Outcome::Failed(error) => Err(error.to_string()),
     }
 }
 
@@ -113,15 +137,20 @@ fn read(line: &[u8]) -> Result<Document, String> {
 mod tests {
     use super::*;
 
-    fn program(text: &str) -> Program {
-        Program::parse(text, Rules::None).expect("it is a pipeline")
+    fn evaluator(text: &str) -> Evaluator {
+        Evaluator::new(Program::parse(text, Rules::None).expect("it is a pipeline"), 0)
+    }
+
+    fn answer(evaluator: &mut Evaluator, line: &str) -> String {
+        let line = evaluator.answer(line.as_bytes());
+        std::str::from_utf8(line).expect("JSON is text").trim_end().to_owned()
     }
 
     #[test]
     fn the_answer_keeps_the_types_of_the_numbers() {
-        let program =
-            program(r#"[{"$match": {"a": {"$gt": 1}}}, {"$project": {"a": 1, "b": {"$add": ["$a", 1]}, "_id": 0}}]"#);
-        let answer = |line: &str| answer(&program, line.as_bytes(), 0).to_string();
+        let mut evaluator =
+            evaluator(r#"[{"$match": {"a": {"$gt": 1}}}, {"$project": {"a": 1, "b": {"$add": ["$a", 1]}, "_id": 0}}]"#);
+        let mut answer = |line: &str| answer(&mut evaluator, line);
         assert_eq!(
             answer(r#"{"_id": {"$numberInt": "1"}, "a": {"$numberLong": "9007199254740993"}}"#),
             r#"{"document":{"a":{"$numberLong":"9007199254740993"},"b":{"$numberLong":"9007199254740994"}}}"#
@@ -135,19 +164,19 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_document_is_an_error_of_its_own() {
-        let program = program(r#"[{"$match": {}}]"#);
+        let mut evaluator = evaluator(r#"[{"$match": {}}]"#);
         for (line, said) in
             [("{", "not JSON"), ("[1]", "not a document"), (r#"{"a": {"$numberInt": "x"}}"#, "not Extended JSON")]
         {
-            let answer = answer(&program, line.as_bytes(), 0);
-            assert!(answer["error"].as_str().is_some_and(|error| error.contains(said)), "{answer}");
+            let answer = answer(&mut evaluator, line);
+            assert!(answer.starts_with(r#"{"error":"#) && answer.contains(said), "{answer}");
         }
     }
 
     #[test]
     fn an_operator_that_refuses_a_value_is_an_error_with_its_place() {
-        let program = program(r#"[{"$project": {"a": {"$sqrt": "$a"}}}]"#);
-        let answer = answer(&program, br#"{"a": "x"}"#, 0);
-        assert!(answer["error"].as_str().is_some_and(|error| error.contains("$sqrt")), "{answer}");
+        let mut evaluator = evaluator(r#"[{"$project": {"a": {"$sqrt": "$a"}}}]"#);
+        let answer = answer(&mut evaluator, r#"{"a": "x"}"#);
+        assert!(answer.starts_with(r#"{"error":"#) && answer.contains("$sqrt"), "{answer}");
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use boom_filter::{FilterFile, Problem, Rules};
+use boom_sky::alert::Alert;
 use boom_sky::survey::{SURVEYS, Survey};
 
 /// Reads and compiles the file; the inner error is all that is wrong with the filter.
@@ -28,4 +29,16 @@ pub(crate) fn programs<'f>(filter: &'f FilterFile, survey: &Survey) -> Option<&'
 pub(crate) fn report(path: &Path, problems: &[Problem]) -> io::Result<()> {
     let mut err = io::stderr().lock();
     problems.iter().try_for_each(|problem| writeln!(err, "{}: {problem}", path.display()))
+}
+
+/// Why the filter never sees the alert.
+pub(crate) fn unseen(filter: &FilterFile, alert: &Alert) -> Option<String> {
+    let name = alert.survey.name;
+    if let Some(survey) = filter.survey.as_ref().filter(|survey| *survey != name) {
+        return Some(format!("the filter is one for {survey}, the alert one of {name}"));
+    }
+    let programs = programs(filter, alert.survey)?;
+    let program = alert.head.program;
+    (!programs.contains(&program))
+        .then(|| format!("the filter never sees this alert: its permissions for {name} are {programs:?}, the alert is of programme {program}"))
 }

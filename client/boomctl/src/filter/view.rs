@@ -1,38 +1,32 @@
 //! What a filter sees of an alert when there is nothing but its packet: the light curve that it brings, no catalogs, aliases or scores.
 
-use boom_sky::alert::Alert;
-use boom_sky::document::{EMPTY, Writer};
-use boom_sky::lightcurve::Series;
-use boom_sky::survey::SURVEYS;
+use std::path::Path;
 
-/// Joined series go back so many days before the alert.
-const JOINED_DAYS: f64 = 365.0;
+use boom_sky::alert::{Alert, Origin};
+use boom_sky::document::{EMPTY, Writer};
+use boom_sky::properties::{LightCurves, Properties, Scratch};
+use boom_sky::view::{View, write_alert};
+use bson::RawDocumentBuf;
 
 /// The document that filters run over. `programs` are the access programmes of the survey that the filter may see; all where there are none.
-pub(crate) fn view(alert: &Alert, programs: Option<&[u8]>) -> Vec<u8> {
-    let jd = alert.head.jd;
+pub(crate) fn view(alert: &Alert, from: &Path, programs: Option<&[u8]>) -> RawDocumentBuf {
+    let origin = Origin { source: from.display().to_string().into(), partition: 0, offset: 0, record: 0 };
+    let mut document = Vec::new();
+    let properties = |writer: &mut Writer<'_>| {
+        let curves = LightCurves { own: &alert.series, others: &[] };
+        Properties::new(alert.survey).write(alert, curves, None, &mut Scratch::default(), writer);
+    };
+    write_alert(alert, &[], properties, (alert.head.jd, &origin), &mut document);
+    let view = View {
+        survey: alert.survey,
+        jd: alert.head.jd,
+        document: &document,
+        series: &alert.series,
+        cross_matches: &EMPTY,
+        aliases: &EMPTY,
+        others: &[],
+    };
     let mut out = Vec::new();
-    let mut writer = Writer::new(&mut out);
-    let root = writer.open_root();
-    alert.write_body(&mut writer);
-    for (name, series) in alert.survey.series.iter().zip(&alert.series) {
-        let allowed = |program: u8| programs.is_none_or(|programs| programs.contains(&program));
-        series.write_array(
-            name,
-            |point| point.jd <= jd && point.jd > jd - JOINED_DAYS && allowed(point.program),
-            &mut writer,
-        );
-    }
-    for name in ["cross_matches", "aliases", "classifications", "properties"] {
-        writer.document(name, &EMPTY);
-    }
-    for other in SURVEYS.iter().filter(|other| other.name != alert.survey.name) {
-        let joined = writer.open_document(other.name);
-        for name in other.series {
-            Series::default().write_array(name, |_| true, &mut writer);
-        }
-        writer.close(joined);
-    }
-    writer.close(root);
-    out
+    view.write(|_| true, |_, program| programs.is_none_or(|programs| programs.contains(&program)), &mut out);
+    RawDocumentBuf::from_bytes(out).expect("the view's own writer ends what it begins")
 }

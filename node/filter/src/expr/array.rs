@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 
 use super::{Call, Extra, Form, MANY, Operator, deciding, row, shaped};
 use crate::eval::{Cx, EvalError, Name, Out};
+use crate::lanes::Loop;
 use crate::number::{double, int};
 use crate::value::Value;
 
@@ -43,6 +44,11 @@ fn map<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     if !input.is_array() {
         return call.no_array(cx, input);
     }
+    if let Some(lanes) = Loop::of(cx, call, input)? {
+        let all = lanes.values(cx)?;
+        cx.place = call.place;
+        return cx.array(all);
+    }
     let (mut items, mut all) = (cx.items(input), Vec::new());
     while let Some(item) = cx.next(&mut items)? {
         cx.variables[call.slot as usize] = item;
@@ -72,6 +78,17 @@ fn filter<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
             return call.refuse(cx, format_args!("needs a whole limit above 0, and this is {}", limit.shown()));
         }
     };
+    if let Some(lanes) = Loop::of(cx, call, input)? {
+        let mut all = Vec::new();
+        lanes.each_truth(cx, |cx, at, holds| {
+            if holds {
+                all.push(cx.point(lanes.series, at)?);
+            }
+            Ok(all.len() < limit)
+        })?;
+        cx.place = call.place;
+        return cx.array(all);
+    }
     let (mut items, mut all) = (cx.items(input), Vec::new());
     while let Some(item) = cx.next(&mut items)? {
         cx.variables[call.slot as usize] = item;
@@ -104,6 +121,15 @@ fn reduce<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
 }
 
 fn size<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
+    if let Some(filter) = call.args[0].call("$filter")
+        && filter.args.len() == 2
+        && filter.extra.body().is_some()
+    {
+        let input = filter.arg(cx, 0)?;
+        if let Some(lanes) = Loop::of(cx, filter, input)? {
+            return Ok(Value::Int32(lanes.count(cx)? as i32));
+        }
+    }
     let array = call.arg(cx, 0)?;
     if !array.is_array() {
         return call.no_array(cx, array);

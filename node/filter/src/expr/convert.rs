@@ -1,113 +1,211 @@
 //! Types: their names, and conversions between them, with MongoDB's refusals.
 
-use super::{Call, Operator, row};
-use crate::eval::{Cx, Out};
-use crate::number::general;
+use super::date::instant;
+use super::date_text::{self, NoDate};
+use super::{Call, Form, Operator, row, shaped};
+use crate::eval::{Cx, EvalError, Out};
+use crate::number::{double, general, int};
+use crate::number_text;
+use crate::raw;
 use crate::value::Value;
 
 pub(super) static OPERATORS: &[Operator] = &[
+    shaped("$convert", Form::Named(&["input", "to", "onError", "onNull"], 2), convert),
     row("$isNumber", 1, 1, |cx, call| Ok(Value::Bool(call.arg(cx, 0)?.is_number()))),
-    row("$toBool", 1, 1, to_bool),
-    row("$toDouble", 1, 1, to_double),
-    row("$toInt", 1, 1, |cx, call| to_whole(cx, call, i64::from(i32::MIN)..=i64::from(i32::MAX))),
-    row("$toLong", 1, 1, |cx, call| to_whole(cx, call, i64::MIN..=i64::MAX)),
-    row("$toString", 1, 1, to_string),
+    row("$toBool", 1, 1, |cx, call| to(cx, call, raw::BOOL)),
+    row("$toDate", 1, 1, |cx, call| to(cx, call, raw::DATE)),
+    row("$toDecimal", 1, 1, |cx, call| to(cx, call, raw::DECIMAL)),
+    row("$toDouble", 1, 1, |cx, call| to(cx, call, raw::DOUBLE)),
+    row("$toInt", 1, 1, |cx, call| to(cx, call, raw::INT32)),
+    row("$toLong", 1, 1, |cx, call| to(cx, call, raw::INT64)),
+    row("$toObjectId", 1, 1, |cx, call| to(cx, call, raw::OBJECT_ID)),
+    row("$toString", 1, 1, |cx, call| to(cx, call, raw::STRING)),
     row("$type", 1, 1, |cx, call| Ok(Value::Text(call.arg(cx, 0)?.type_name()))),
 ];
 
-fn unsupported<'a>(cx: &Cx<'_, '_>, call: &Call, value: Value<'_>) -> Out<'a> {
-    call.refuse(cx, format_args!("cannot convert {}", value.shown()))
+/// Why a value was not converted.
+enum Failure {
+    /// It cannot be: what `onError` is for.
+    Impossible,
+    /// We do not, though MongoDB may.
+    Unread,
+    /// The year of a date is out of range, which `onError` does not catch.
+    Year,
+    Ended(EvalError),
 }
 
-fn to_bool<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
-    match call.arg(cx, 0)? {
-        value if value.is_nullish() => Ok(Value::Null),
-        value => Ok(Value::Bool(value.is_true())),
+impl From<EvalError> for Failure {
+    fn from(error: EvalError) -> Failure {
+        Failure::Ended(error)
     }
 }
 
-fn to_double<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
+/// `$toInt` and its like.
+fn to<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, kind: u8) -> Out<'a> {
     let value = call.arg(cx, 0)?;
-    match value {
-        Value::Double(_) => Ok(value),
-        Value::Int32(n) => Ok(Value::Double(f64::from(n))),
-        Value::Int64(n) | Value::Date(n) => Ok(Value::Double(n as f64)),
-        Value::Bool(b) => Ok(Value::Double(f64::from(u8::from(b)))),
-        Value::Text(text) => match parse_double(text) {
-            Some(x) => Ok(Value::Double(x)),
-            None => unsupported(cx, call, value),
-        },
-        value if value.is_nullish() => Ok(Value::Null),
-        value => unsupported(cx, call, value),
+    if value.is_nullish() {
+        return Ok(Value::Null);
+    }
+    let found = converted(cx, value, kind);
+    settled(cx, call, (value, kind), found)
+}
+
+fn settled<'a>(
+    cx: &Cx<'a, '_>,
+    call: &Call,
+    (value, kind): (Value<'a>, u8),
+    found: Result<Value<'a>, Failure>,
+) -> Out<'a> {
+    match found {
+        Ok(found) => Ok(found),
+        Err(Failure::Impossible) => {
+            let name = NAMES.iter().find(|(_, byte)| *byte == kind).map_or("this type", |(name, _)| name);
+            call.refuse(cx, format_args!("cannot convert {} to {name}", value.shown()))
+        }
+        Err(Failure::Unread) if value.is_number() || kind == raw::DECIMAL => {
+            call.refuse(cx, "does not convert decimal128")
+        }
+        Err(Failure::Unread) => date_text::unread(cx, call, value),
+        Err(Failure::Year) => call.refuse(cx, "writes the years 0 to 9999 alone"),
+        Err(Failure::Ended(error)) => Err(error),
     }
 }
 
-/// A decimal number without blanks around it; what rounds to infinity or to nought is out of range.
-fn parse_double(text: &str) -> Option<f64> {
-    let x: f64 = text.parse().ok()?;
-    let digits = text.bytes().take_while(|b| !matches!(b, b'e' | b'E')).any(|b| (b'1'..=b'9').contains(&b));
-    let out_of_range = digits && (x == 0.0 || x.is_infinite());
-    (!out_of_range).then_some(x)
+fn convert<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
+    let (value, to) = (call.arg(cx, 0)?, call.arg(cx, 1)?);
+    let kind = if to.is_nullish() { None } else { Some(kind(cx, call, to)?) };
+    if value.is_nullish() {
+        return if call.given(3) { call.arg(cx, 3) } else { Ok(Value::Null) };
+    }
+    let Some(kind) = kind else { return Ok(Value::Null) };
+    match converted(cx, value, kind) {
+        Err(Failure::Impossible) if call.given(2) => call.arg(cx, 2),
+        found => settled(cx, call, (value, kind), found),
+    }
 }
 
-fn to_whole<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, range: std::ops::RangeInclusive<i64>) -> Out<'a> {
-    let value = call.arg(cx, 0)?;
-    let whole = match value {
-        Value::Int32(n) => Some(i64::from(n)),
-        Value::Int64(n) => Some(n),
-        Value::Bool(b) => Some(i64::from(b)),
-        Value::Double(x) => crate::number::whole(x.trunc()),
-        Value::Date(ms) if *range.end() == i64::MAX => Some(ms),
-        Value::Text(text) => text.parse().ok(),
-        value if value.is_nullish() => return Ok(Value::Null),
-        _ => None,
+/// The types by the name and the number that `to` may give.
+const NAMES: [(&str, u8); 22] = [
+    ("double", raw::DOUBLE),
+    ("string", raw::STRING),
+    ("object", raw::DOCUMENT),
+    ("array", raw::ARRAY),
+    ("binData", raw::BINARY),
+    ("undefined", raw::UNDEFINED),
+    ("objectId", raw::OBJECT_ID),
+    ("bool", raw::BOOL),
+    ("date", raw::DATE),
+    ("null", raw::NULL),
+    ("regex", raw::REGEX),
+    ("dbPointer", raw::DB_POINTER),
+    ("javascript", raw::CODE),
+    ("symbol", raw::SYMBOL),
+    ("javascriptWithScope", raw::CODE_WITH_SCOPE),
+    ("int", raw::INT32),
+    ("timestamp", raw::TIMESTAMP),
+    ("long", raw::INT64),
+    ("decimal", raw::DECIMAL),
+    ("minKey", raw::MIN_KEY),
+    ("maxKey", raw::MAX_KEY),
+    ("missing", 0),
+];
+
+/// The type that `to` names.
+fn kind(cx: &Cx<'_, '_>, call: &Call, to: Value<'_>) -> Result<u8, EvalError> {
+    let found = match to {
+        Value::Text(name) => NAMES.iter().find(|(known, _)| *known == name),
+        // As a byte, -1 is minKey.
+        to => int(to).and_then(|n| NAMES.iter().find(|(_, byte)| i32::from(*byte as i8) == n)),
     };
-    // A double is cut off only after it was found to be within range, so 2147483647.9 is too large for an int.
-    let within = whole.is_some_and(|n| range.contains(&n)) && !overshoots(value, &range);
-    match whole {
-        Some(n) if within && *range.end() == i64::MAX => Ok(Value::Int64(n)),
-        Some(n) if within => Ok(Value::Int32(n as i32)),
-        _ => unsupported(cx, call, value),
+    match found {
+        Some((_, byte)) => Ok(*byte),
+        None => {
+            let message = format_args!("needs the name or the number of a type for `to`, and this is {}", to.shown());
+            call.refuse(cx, message).map(|_| 0)
+        }
     }
 }
 
-fn overshoots(value: Value<'_>, range: &std::ops::RangeInclusive<i64>) -> bool {
-    matches!(value, Value::Double(x) if x > *range.end() as f64 || x < *range.start() as f64)
+fn converted<'a>(cx: &mut Cx<'a, '_>, value: Value<'a>, kind: u8) -> Result<Value<'a>, Failure> {
+    if let Value::Text(text) = value {
+        cx.charge(text.len() as u64 / 16)?;
+    }
+    match kind {
+        raw::BOOL => Ok(Value::Bool(value.is_true())),
+        // The one place that refuses decimals.
+        raw::DECIMAL => Err(Failure::Unread),
+        _ if matches!(value, Value::Other(raw::DECIMAL, _)) => Err(Failure::Unread),
+        raw::DOUBLE => to_double(value).map(Value::Double).ok_or(Failure::Impossible),
+        raw::INT32 => to_int(value).map(Value::Int32).ok_or(Failure::Impossible),
+        raw::INT64 => to_long(value).map(Value::Int64).ok_or(Failure::Impossible),
+        raw::DATE => to_date(value).map(Value::Date),
+        raw::OBJECT_ID => to_object_id(value).map(Value::ObjectId).ok_or(Failure::Impossible),
+        raw::STRING => to_string(cx, value),
+        _ => Err(Failure::Impossible),
+    }
 }
 
-fn to_string<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
-    let value = call.arg(cx, 0)?;
+fn to_double(value: Value<'_>) -> Option<f64> {
+    match value {
+        Value::Date(n) => Some(n as f64),
+        Value::Bool(b) => Some(f64::from(u8::from(b))),
+        Value::Text(text) => number_text::double(text),
+        value => double(value),
+    }
+}
+
+fn to_int(value: Value<'_>) -> Option<i32> {
+    match value {
+        Value::Bool(b) => Some(i32::from(b)),
+        Value::Int64(n) => i32::try_from(n).ok(),
+        // Cut off only after it was found to be within range, so 2147483647.9 is too large.
+        Value::Double(x) => (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&x).then_some(x as i32),
+        Value::Text(text) => text.parse().ok(),
+        value => int(value),
+    }
+}
+
+fn to_long(value: Value<'_>) -> Option<i64> {
+    match value {
+        Value::Bool(b) => Some(i64::from(b)),
+        Value::Int32(n) => Some(i64::from(n)),
+        Value::Int64(n) | Value::Date(n) => Some(n),
+        Value::Double(x) => crate::number::whole(x.trunc()),
+        Value::Text(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+fn to_date(value: Value<'_>) -> Result<i64, Failure> {
+    match value {
+        Value::Int64(n) => Ok(n),
+        Value::Double(x) => crate::number::whole(x.trunc()).ok_or(Failure::Impossible),
+        Value::Text(text) => date_text::read(text, None).map_err(|e| match e {
+            NoDate::Invalid => Failure::Impossible,
+            NoDate::Unread => Failure::Unread,
+        }),
+        value => instant(value).ok_or(Failure::Impossible),
+    }
+}
+
+fn to_object_id(value: Value<'_>) -> Option<[u8; 12]> {
+    match value {
+        Value::ObjectId(id) => Some(id),
+        Value::Text(text) => bson::oid::ObjectId::parse_str(text).ok().map(|id| id.bytes()),
+        _ => None,
+    }
+}
+
+fn to_string<'a>(cx: &mut Cx<'a, '_>, value: Value<'a>) -> Result<Value<'a>, Failure> {
     let text = match value {
         Value::Text(_) => return Ok(value),
-        value if value.is_nullish() => return Ok(Value::Null),
         Value::Bool(b) => b.to_string(),
         Value::Int32(n) => n.to_string(),
         Value::Int64(n) => n.to_string(),
         Value::Double(x) => general(x),
         Value::ObjectId(id) => bson::oid::ObjectId::from_bytes(id).to_hex(),
-        Value::Date(ms) => match iso_date(ms) {
-            Some(text) => text,
-            None => return unsupported(cx, call, value),
-        },
-        value => return unsupported(cx, call, value),
+        Value::Date(ms) => date_text::iso(ms).ok_or(Failure::Year)?,
+        _ => return Err(Failure::Impossible),
     };
-    cx.text(&text)
-}
-
-/// `2020-01-01T00:00:00.500Z`, for the years 0 to 9999.
-fn iso_date(ms: i64) -> Option<String> {
-    let (days, rest) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
-    // Howard Hinnant's civil-from-days, with years that begin in March.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60);
-    (0..=9999)
-        .contains(&year)
-        .then(|| format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", rest % 1000))
+    Ok(cx.text(&text)?)
 }

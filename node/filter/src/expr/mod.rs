@@ -5,22 +5,33 @@
 mod accumulate;
 mod arithmetic;
 mod array;
+mod astronomy;
 mod convert;
+mod date;
+mod date_math;
+mod date_text;
 mod field;
 mod logic;
 mod object;
+mod pattern;
 pub(crate) mod pick;
 mod quick;
+mod search;
 mod set;
 mod sizes;
+mod text;
 mod zip;
 
 use crate::eval::{Cx, EvalError, Name, Out, Place};
+use crate::lanes::Body;
+use crate::moc::SkyMap;
 use crate::raw;
 use crate::value::{UNSEEN, Value};
+use crate::zone::Zone;
 
 pub(crate) use array::SortKey;
 pub(crate) use object::set as set_field;
+pub(crate) use quick::Quick;
 
 /// A compiled expression.
 #[derive(Debug)]
@@ -79,12 +90,32 @@ pub(crate) enum Extra {
     None,
     /// What `$sortArray` sorts by.
     Sort(SortKey),
+    /// A constant regular expression; none for null.
+    Pattern(Option<regex::Regex>),
+    /// A constant time zone.
+    Zone(Zone),
+    /// Where `$boom.inMoc` looks.
+    Map(SkyMap),
+    /// The body of `$map` and `$filter` in lane form.
+    Lanes(Body),
+}
+
+impl Extra {
+    /// The body of a loop in lane form.
+    pub(crate) fn body(&self) -> Option<&Body> {
+        match self {
+            Extra::Lanes(body) => Some(body),
+            _ => None,
+        }
+    }
 }
 
 /// What an operator does.
 type Apply = for<'a> fn(&mut Cx<'a, '_>, &'a Call) -> Out<'a>;
 /// What an operator that gives a boolean does.
 type Decide = for<'a> fn(&mut Cx<'a, '_>, &'a Call) -> Result<bool, EvalError>;
+/// What prepares an operator whose arguments were parsed, or says what is wrong with them.
+type Prepare = fn(&[Node]) -> Result<Extra, String>;
 
 /// One row of the table of operators.
 pub(crate) struct Operator {
@@ -95,6 +126,8 @@ pub(crate) struct Operator {
     pub(crate) decide: Option<Decide>,
     /// The operator on doubles alone.
     pub(crate) double: Option<quick::Double>,
+    /// What looks at the arguments when the program is parsed.
+    pub(crate) prepare: Option<Prepare>,
 }
 
 impl std::fmt::Debug for Operator {
@@ -126,10 +159,14 @@ pub(crate) enum Form {
     SortArray,
     /// An object of these names, the first so many required: the operator gets them in this order, [`Node::Absent`] for what is not there.
     Named(&'static [&'static str], usize),
+    /// A date, alone or as `{date, timezone}`: `[date, timezone]`.
+    Date,
     /// `$getField` and its like, with their named arguments: `[input, name, value?]`.
     Field(&'static [&'static str]),
     /// `$zip`: `[longest, input…, default…]`.
     Zip,
+    /// `$boom.inMoc`: `[map, ra, dec]`, the map as its name and the digest of its content.
+    InMoc,
     /// `$literal`: nothing is evaluated.
     Literal,
 }
@@ -143,7 +180,7 @@ const fn row(name: &'static str, min: usize, max: usize, apply: Apply) -> Operat
 
 /// A row whose arguments have a form of their own.
 const fn shaped(name: &'static str, form: Form, apply: Apply) -> Operator {
-    Operator { name, form, apply, decide: None, double: None }
+    Operator { name, form, apply, decide: None, double: None, prepare: None }
 }
 
 /// A row of an operator that always gives a boolean.
@@ -152,7 +189,7 @@ const fn deciding(name: &'static str, min: usize, max: usize, decide: Decide) ->
         Some(decide) => decide(cx, call).map(Value::Bool),
         None => Ok(Value::Missing),
     };
-    Operator { name, form: Form::Args(min, max), apply, decide: Some(decide), double: None }
+    Operator { name, form: Form::Args(min, max), apply, decide: Some(decide), double: None, prepare: None }
 }
 
 impl Operator {
@@ -161,19 +198,38 @@ impl Operator {
         self.double = Some(double);
         self
     }
+
+    /// Adds what looks at the arguments when the program is parsed.
+    const fn prepared(mut self, prepare: Prepare) -> Operator {
+        self.prepare = Some(prepare);
+        self
+    }
+
+    /// Adds the same as `apply` that gives a boolean.
+    const fn deciding(mut self, decide: Decide) -> Operator {
+        self.decide = Some(decide);
+        self
+    }
 }
 
-static FAMILIES: [&[Operator]; 11] = [
+static FAMILIES: &[&[Operator]] = &[
     accumulate::OPERATORS,
     arithmetic::OPERATORS,
     array::OPERATORS,
+    astronomy::OPERATORS,
     convert::OPERATORS,
+    date::OPERATORS,
+    date_math::OPERATORS,
+    date_text::OPERATORS,
     field::OPERATORS,
     logic::OPERATORS,
     object::OPERATORS,
+    pattern::OPERATORS,
     pick::OPERATORS,
+    search::OPERATORS,
     set::OPERATORS,
     sizes::OPERATORS,
+    text::OPERATORS,
     zip::OPERATORS,
 ];
 
@@ -255,6 +311,16 @@ fn walk<'a>(cx: &mut Cx<'a, '_>, mut value: Value<'a>, names: &'a [Name]) -> Out
     Ok(value)
 }
 
+impl Node {
+    /// The call of this operator that the expression is.
+    fn call(&self, operator: &str) -> Option<&Call> {
+        match self {
+            Node::Call(call) if call.operator.name == operator => Some(call),
+            _ => None,
+        }
+    }
+}
+
 impl Call {
     /// Evaluates one argument; missing when it was not given.
     fn arg<'a>(&'a self, cx: &mut Cx<'a, '_>, at: usize) -> Out<'a> {
@@ -262,7 +328,6 @@ impl Call {
     }
 
     /// Whether the argument was written.
-    #[allow(dead_code, reason = "for operators with optional named arguments")]
     fn given(&self, at: usize) -> bool {
         self.args.get(at).is_some_and(|node| !matches!(node, Node::Absent))
     }

@@ -26,15 +26,8 @@ impl Node {
     pub(super) fn quick<'a>(&'a self, cx: &mut Cx<'a, '_>) -> Quick {
         match self {
             Node::Constant(Constant::Scalar(value)) => number(*value),
-            Node::Path(names) => match cx.document {
-                Value::RawDocument(view, _) => cx.quick_path(view, names),
-                _ => Quick::Other,
-            },
-            Node::Variable(slot, names) => match cx.variables[*slot as usize] {
-                Value::RawDocument(view, _) if !names.is_empty() => cx.quick_path(view, names),
-                value if names.is_empty() => number(value),
-                _ => Quick::Other,
-            },
+            Node::Path(names) => cx.quick_document(names),
+            Node::Variable(slot, names) => cx.quick_variable(*slot, names),
             Node::Call(call) => match call.operator.double {
                 Some(double) if cx.charge(1).is_ok() => double(cx, call),
                 _ => Quick::Other,
@@ -61,6 +54,35 @@ fn number(value: Value<'_>) -> Quick {
 }
 
 impl<'a> Cx<'a, '_> {
+    /// The number at a path of the stage's document.
+    #[inline]
+    pub(crate) fn quick_document(&mut self, names: &'a [Name]) -> Quick {
+        self.quick_in(self.document, names)
+    }
+
+    /// The number at a path of a variable.
+    #[inline]
+    pub(crate) fn quick_variable(&mut self, slot: u32, names: &'a [Name]) -> Quick {
+        self.quick_in(self.variables[slot as usize], names)
+    }
+
+    fn quick_in(&mut self, mut value: Value<'a>, mut names: &'a [Name]) -> Quick {
+        // Through the part of a document that a stage has made.
+        while let (Value::Document(_, fields), [name, rest @ ..]) = (value, names) {
+            if fields.len() > 16 {
+                return Quick::Other;
+            }
+            let name = self.name(*name);
+            let Some((_, inner)) = fields.iter().find(|(n, _)| *n == name) else { return Quick::Other };
+            (value, names) = (*inner, rest);
+        }
+        match value {
+            Value::RawDocument(view, _) if !names.is_empty() => self.quick_path(view, names),
+            value if names.is_empty() => number(value),
+            _ => Quick::Other,
+        }
+    }
+
     /// The number at a path of a viewed document, through documents whose fields are all located.
     #[inline]
     fn quick_path(&mut self, mut view: u32, names: &'a [Name]) -> Quick {

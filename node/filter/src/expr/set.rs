@@ -2,6 +2,7 @@
 
 use super::{Call, Form, MANY, Node, Operator, deciding, row, shaped};
 use crate::eval::{Cx, EvalError, Out};
+use crate::lanes::Loop;
 use crate::value::Value;
 
 pub(super) static OPERATORS: &[Operator] = &[
@@ -42,6 +43,10 @@ fn quantify_map<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, map: &'a Call, until: b
     }
     if !input.is_array() {
         map.no_array(cx, input)?;
+    }
+    if let Some(lanes) = Loop::of(cx, map, input)? {
+        let count = lanes.count(cx)?;
+        return Ok(if until { count > 0 } else { count == lanes.points });
     }
     let (mut items, mut found) = (cx.items(input), false);
     while let Some(item) = cx.next(&mut items)? {

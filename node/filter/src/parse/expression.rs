@@ -4,8 +4,9 @@
 
 use super::json::{Json, array_constant};
 use super::{Parser, suggestion};
-use crate::eval::{Budget, Cx, EvalError, Frame, Name};
-use crate::expr::{Call, Constant, Extra, Form, Node, Operator, SortKey, operator, operators};
+use crate::eval::{Budget, Common, Cx, EvalError, Frame, Name};
+use crate::expr::{Call, Constant, Extra, Form, Node, Operator, SortKey, operator};
+use crate::lanes::Body;
 use crate::view::{Shapes, Views};
 
 /// MongoDB computes these for each alert, also of constants: their errors are not the pipeline's.
@@ -87,6 +88,7 @@ impl Parser {
     /// Notes a path into the stage's document, and numbers its names.
     pub(super) fn path(&mut self, parts: &[&str]) -> Vec<Name> {
         self.access.read(parts);
+        self.note(parts);
         let names: Vec<Name> = parts.iter().map(|part| self.name(part)).collect();
         self.access.paths.push((names.clone(), self.iterated));
         names
@@ -101,6 +103,7 @@ impl Parser {
     }
 
     fn in_variable(&mut self, slot: usize, parts: &[&str]) -> Node {
+        self.note_in_variable(slot, parts);
         let names: Vec<Name> = parts.iter().map(|part| self.name(part)).collect();
         self.access.fields.extend(names.first());
         Node::Variable(slot as u32, names.into())
@@ -134,11 +137,13 @@ impl Parser {
     }
 
     fn operator(&mut self, name: &str, value: &Json) -> Option<Node> {
+        if self.is_switched_off(name) {
+            return None;
+        }
         let Some(operator) = operator(name) else {
-            let reason = match name {
-                "$rand" | "$sampleRate" => "is refused: a filter gives the same answer each time".to_owned(),
-                "$function" | "$accumulator" | "$where" => "is refused: no JavaScript is run".to_owned(),
-                _ => format!("is no operator{}", suggestion(name, operators().map(|o| o.name))),
+            let reason = match refused(name) {
+                Some(reason) => format!("is refused: {reason}"),
+                None => format!("is no operator{}", suggestion(name, self.operator_names())),
             };
             self.problem(format!("`{name}` {reason}"));
             return None;
@@ -157,17 +162,47 @@ impl Parser {
             Form::Cond => call.args = self.cond(operator, value)?.into(),
             Form::Switch => call.args = self.switch(value)?.into(),
             Form::Let => call.args = self.bindings(value)?.into(),
+            Form::Date => call.args = self.date_and_zone(operator, value)?.into(),
             Form::Named(names, required) => call.args = self.named_arguments(value, names, required)?.into(),
             Form::Field(names) => call.args = self.field_arguments(value, names)?.into(),
             Form::Zip => call.args = self.zip(value)?.into(),
-            Form::Filter | Form::Map | Form::Reduce => call.args = self.over_array(operator, value)?.into(),
+            Form::Filter | Form::Map => {
+                call.args = self.over_array(operator, value)?.into();
+                call.extra = Body::of(&call.args[1], call.slot).map_or(Extra::None, Extra::Lanes);
+            }
+            Form::Reduce => call.args = self.over_array(operator, value)?.into(),
+            Form::InMoc => {
+                let (map, args) = self.in_moc(value)?;
+                call.extra = Extra::Map(map);
+                call.args = args.into();
+            }
             Form::SortArray => {
                 let [input, by] = self.named(value, ["input", "sortBy"], 2)?;
+                self.note_sort_key(input, by);
                 call.args = Box::new([self.at_key("input", |p| p.iterating(input?))?]);
                 call.extra = Extra::Sort(self.at_key("sortBy", |p| p.sort_key(by?))?);
             }
         }
+        if let Some(prepare) = operator.prepare {
+            match prepare(&call.args) {
+                Ok(extra) => call.extra = extra,
+                Err(reason) => {
+                    self.problem(format!("`{name}` {reason}"));
+                    return None;
+                }
+            }
+        }
         Some(self.folded(call))
+    }
+
+    /// A date, alone or in a list, or `{date, timezone}`.
+    fn date_and_zone(&mut self, operator: &Operator, value: &Json) -> Option<Vec<Node>> {
+        match value {
+            Json::Object(fields) if !fields.first().is_some_and(|(name, _)| name.starts_with('$')) => {
+                self.named_arguments(value, &["date", "timezone"], 1)
+            }
+            other => self.arguments(operator, other, 1, 1),
+        }
     }
 
     fn arguments(&mut self, operator: &Operator, value: &Json, min: usize, max: usize) -> Option<Vec<Node>> {
@@ -343,6 +378,7 @@ impl Parser {
                 "`{name}` is no name for a variable: it begins with a small letter, then letters, digits and _"
             ));
         }
+        self.note_variable(self.scope.len(), None);
         self.scope.push(name.to_owned());
         self.variables = self.variables.max(self.scope.len() as u32);
     }
@@ -354,6 +390,7 @@ impl Parser {
             return None;
         };
         let depth = self.scope.len();
+        let sources: Vec<_> = vars.iter().map(|(_, value)| self.source(value)).collect();
         let mut nodes = Vec::new();
         for (name, value) in vars {
             let node = self.at_key("vars", |p| p.at_key(name, |p| p.iterating(value)));
@@ -362,8 +399,9 @@ impl Parser {
             self.scope.push(String::new());
         }
         self.scope.truncate(depth);
-        for (name, _) in vars {
+        for ((name, _), source) in vars.iter().zip(sources) {
             self.at_key("vars", |p| p.at_key(name, |p| p.bind(name)));
+            self.note_variable(self.scope.len() - 1, source);
         }
         nodes.push(self.at_key("in", |p| p.expression(body?)));
         self.scope.truncate(depth);
@@ -394,11 +432,13 @@ impl Parser {
                 return None;
             }
         };
+        let source = input.and_then(|input| self.source(input));
         let input = self.at_key("input", |p| p.iterating(input?));
         let extra_name = if reduce { "initialValue" } else { "limit" };
         let extra = extra.map(|json| self.at_key(extra_name, |p| p.expression(json)));
         let depth = self.scope.len();
         self.at_key("as", |p| p.bind(name));
+        self.note_variable(depth, source);
         if reduce {
             self.bind("value");
         }
@@ -448,6 +488,26 @@ impl Parser {
     }
 }
 
+/// Why an operator of MongoDB is refused, and what to use instead.
+fn refused(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "$rand" | "$sampleRate" => {
+            "a filter gives the same answer each time; to sample, compare `$mod` of a number of the alert's own, such as its candid"
+        }
+        "$function" | "$accumulator" | "$where" => "no JavaScript is run; write it with operators",
+        "$meta" => "text scores and index keys are of a MongoDB server's searches; a filter sees one alert",
+        "$toHashedIndexKey" => "hashed indexes are of a MongoDB server; compare the value itself",
+        "$shift" | "$rank" | "$denseRank" | "$documentNumber" | "$expMovingAvg" | "$linearFill" | "$locf"
+        | "$derivative" | "$integral" | "$covariancePop" | "$covarianceSamp" => {
+            "windows run over many documents; a filter sees one alert: use `$map` and `$reduce` over its series"
+        }
+        "$push" | "$addToSet" | "$top" | "$topN" | "$bottom" | "$bottomN" => {
+            "it gathers many documents in `$group`; over an alert's own series use `$map`, `$setUnion` or `$sortArray`"
+        }
+        _ => return None,
+    })
+}
+
 fn listed(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
@@ -464,10 +524,11 @@ fn constants(nodes: &[Node]) -> Option<Vec<Constant>> {
 
 /// The value of a call on constants; none when it is missing, an error when it fails or is too large to be kept.
 fn evaluate_constant(call: &Call, variables: u32) -> Result<Option<Constant>, EvalError> {
-    let (arena, shapes, mut views) = (bumpalo::Bump::new(), Shapes::new(), Views::default());
+    let (arena, shapes, mut views, mut common) =
+        (bumpalo::Bump::new(), Shapes::new(), Views::default(), Common::default());
     let frame = Frame { names: &[], places: &[], shapes: &shapes, table: &[], variables };
     let budget = Budget { steps: 10_000, bytes: 1 << 16 };
-    let mut cx = Cx::new(&arena, &mut views, frame, &[5, 0, 0, 0, 0], (0, budget));
+    let mut cx = Cx::new(&arena, (&mut views, &mut common), frame, &[5, 0, 0, 0, 0], (0, budget));
     let value = (call.operator.apply)(&mut cx, call)?;
     // A missing value is no constant: it must stay missing.
     if value.is_missing() { Ok(None) } else { cx.constant(value).map(Some) }

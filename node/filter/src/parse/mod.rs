@@ -3,15 +3,21 @@
 //! Here: the parser's state, places, problems and names. `json` reads, `stages`, `query`, `projection` and `expression` compile.
 
 mod expression;
+mod extension;
 mod field;
 pub(crate) mod json;
 mod many;
 mod optimise;
+pub(crate) mod paths;
 mod projection;
 mod query;
 mod stages;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+
+use crate::dialect::Dialect;
+pub(crate) use query::{LOGICAL, OPERATORS as QUERY_OPERATORS};
+pub(crate) use stages::STAGES;
 
 use crate::eval::{Name, Place};
 use crate::reads::Access;
@@ -47,6 +53,8 @@ pub(crate) struct Parsed {
     pub(crate) places: Vec<Box<str>>,
     pub(crate) variables: u32,
     pub(crate) access: Access,
+    /// The paths of the alert that are read.
+    pub(crate) paths: Vec<paths::ReadPath>,
     /// The program's one way of being written: equal text, equal program.
     pub(crate) canonical: String,
     /// What the rules of a filter look at.
@@ -54,13 +62,13 @@ pub(crate) struct Parsed {
 }
 
 /// Compiles a pipeline.
-pub(crate) fn parse(text: &str) -> Result<Parsed, Vec<Problem>> {
+pub(crate) fn parse(text: &str, dialect: &Dialect) -> Result<Parsed, Vec<Problem>> {
     let whole = |message: String| vec![Problem { path: String::new(), message }];
     if text.len() > MAX_JSON {
         return Err(whole(format!("the pipeline has {} bytes, at most {MAX_JSON} are allowed", text.len())));
     }
     let json: Json = serde_json::from_str(text).map_err(|e| whole(format!("this is not JSON: {e}")))?;
-    let mut parser = Parser::default();
+    let mut parser = Parser { dialect: dialect.clone(), ..Parser::default() };
     let json = parser.resolve(json);
     let stages = parser.stages(&json);
     if !parser.problems.is_empty() {
@@ -68,12 +76,17 @@ pub(crate) fn parse(text: &str) -> Result<Parsed, Vec<Problem>> {
     }
     let mut canonical = String::new();
     json.write(&mut canonical);
+    for (name, digest) in &parser.maps {
+        // No JSON: two maps of one name make two programs.
+        canonical.push_str(&format!("\n{name} {digest}"));
+    }
     Ok(Parsed {
         stages,
         names: parser.names,
         places: parser.places,
         variables: parser.variables,
         access: parser.access,
+        paths: parser.noted.list,
         canonical,
         source: if let Json::Array(stages) = json { stages } else { Vec::new() },
     })
@@ -91,6 +104,10 @@ pub(crate) struct Parser {
     scope: Vec<String>,
     variables: u32,
     access: Access,
+    dialect: Dialect,
+    /// The sky maps that are named, each with the digest of its content.
+    maps: BTreeMap<String, String>,
+    noted: paths::Noted,
     /// Within the input of `$map` and its like: the documents of a series are looked into.
     iterated: bool,
     /// Behind a stage that may give several documents.

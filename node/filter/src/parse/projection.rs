@@ -148,7 +148,10 @@ impl Parser {
             let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
             // What is computed into a document needs the rest of that document.
             match what {
-                What::Include => self.access.read(&parts),
+                What::Include => {
+                    self.access.read(&parts);
+                    self.note_at(path.clone(), &parts);
+                }
                 What::Compute(_) if parts.len() > 1 && mode == Mode::Add => self.access.read(&parts[..1]),
                 _ => {}
             }

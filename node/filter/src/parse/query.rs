@@ -7,8 +7,8 @@ use super::{Parser, optimise, suggestion};
 use crate::query::{Comparison, Element, Part, Query, Test};
 use crate::raw;
 
-const LOGICAL: [&str; 5] = ["$and", "$or", "$nor", "$expr", "$comment"];
-const OPERATORS: [&str; 17] = [
+pub(crate) const LOGICAL: [&str; 5] = ["$and", "$or", "$nor", "$expr", "$comment"];
+pub(crate) const OPERATORS: [&str; 17] = [
     "$eq",
     "$ne",
     "$gt",
@@ -122,7 +122,7 @@ impl Parser {
             path => {
                 let parts = self.components(path)?;
                 let path = self.query_path(&parts);
-                let element = self.condition(value)?;
+                let element = self.in_elements(&parts, |p| p.condition(value))?;
                 Some(Some(self.lift(element, &path)))
             }
         }
@@ -348,32 +348,10 @@ impl Parser {
     }
 
     fn regex(&mut self, pattern: &str, options: &str) -> Option<regex::Regex> {
-        let mut builder = regex::RegexBuilder::new(pattern);
-        builder.size_limit(1 << 18);
-        for option in options.chars() {
-            match option {
-                'i' => builder.case_insensitive(true),
-                'm' => builder.multi_line(true),
-                's' => builder.dot_matches_new_line(true),
-                'x' => builder.ignore_whitespace(true),
-                'u' => &mut builder,
-                other => {
-                    self.problem(format!("`{other}` is no option of a regular expression; allowed are i, m, s, x"));
-                    return None;
-                }
-            };
-        }
-        match builder.build() {
+        match crate::pcre::compile(pattern, options) {
             Ok(regex) => Some(regex),
-            Err(regex::Error::CompiledTooBig(_)) => {
-                self.problem("the regular expression is too large once compiled");
-                None
-            }
-            Err(e) => {
-                let reason = e.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                self.problem(format!(
-                    "the regular expression is refused (back-references and look-around are not to be had): {reason}"
-                ));
+            Err(reason) => {
+                self.problem(reason);
                 None
             }
         }

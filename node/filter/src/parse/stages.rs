@@ -9,7 +9,7 @@ use crate::stage::Stage;
 /// As MongoDB's own bound.
 const MAX_STAGES: usize = 1000;
 
-const STAGES: [&str; 16] = [
+pub(crate) const STAGES: [&str; 16] = [
     "$match",
     "$project",
     "$addFields",

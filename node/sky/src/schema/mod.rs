@@ -9,6 +9,7 @@ pub mod decoder;
 mod derive;
 mod key;
 mod reader;
+mod sample;
 
 pub use compile::Plan;
 pub use container::{Container, Framing};

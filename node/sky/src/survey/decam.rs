@@ -10,6 +10,7 @@ pub static DECAM: Survey = Survey {
     name: "DECam",
     declination: (-90.0, 33.5),
     position_error: 1.24,
+    packet: include_str!("packets/decam.txt"),
     record: RecordName::Exact("desirt.alert"),
     repair: None,
     alert_id: "candid",

@@ -13,6 +13,7 @@ pub static LSST: Survey = Survey {
     name: "LSST",
     declination: (-90.0, 33.5),
     position_error: 0.1,
+    packet: include_str!("packets/lsst.txt"),
     record: RecordName::Versioned("lsst.v", ".alert"),
     repair: None,
     alert_id: "diaSourceId",

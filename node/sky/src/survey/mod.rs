@@ -5,6 +5,7 @@
 
 mod decam;
 mod lsst;
+pub mod packet;
 pub mod properties;
 mod winter;
 mod ztf;
@@ -28,6 +29,8 @@ pub struct Survey {
     pub declination: (f64, f64),
     /// Error of a position, arcsec: the radius in which an object of another survey is the same one.
     pub position_error: f64,
+    /// The fields of its packets in all the versions of their schema, as [`packet`] reads them.
+    pub packet: &'static str,
     /// The full name of the alert's Avro record, by which packets are recognised.
     pub record: RecordName,
     /// What has to be done to the writer schema before a strict parser takes it.

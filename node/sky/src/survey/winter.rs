@@ -10,6 +10,7 @@ pub static WINTER: Survey = Survey {
     name: "WINTER",
     declination: (-30.0, 90.0),
     position_error: 2.0,
+    packet: include_str!("packets/winter.txt"),
     record: RecordName::Exact("winter.alert"),
     repair: Some(Repair::RepeatedFields),
     alert_id: "candid",

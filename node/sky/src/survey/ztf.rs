@@ -20,6 +20,7 @@ pub static ZTF: Survey = Survey {
     name: "ZTF",
     declination: (-30.0, 90.0),
     position_error: 2.0,
+    packet: include_str!("packets/ztf.txt"),
     record: RecordName::Exact("ztf.alert"),
     repair: None,
     alert_id: "candid",
