@@ -55,6 +55,10 @@ pub struct Filters {
     pub permissions: BTreeMap<String, Vec<u8>>,
     /// A filter that fails on so many alerts in a row is not asked any more; 0: never.
     pub suspend_after: u64,
+    /// Whether filters may use the extensions, whose names begin with `$boom.`.
+    pub extensions: bool,
+    /// Directory with sky maps for `$boom.inMoc`; empty: none.
+    pub sky_maps: String,
 }
 
 /// The simulated night.
@@ -177,6 +181,9 @@ impl Config {
         range("input.max_packet_bytes", self.input.max_packet_bytes, 1024, 1 << 30);
         range("input.batch", self.input.batch, 1, 10_000);
         range("input.batches_in_flight", self.input.batches_in_flight, 1, 1024);
+        if !self.filters.sky_maps.is_empty() && !self.filters.extensions {
+            problems.push("`filters.sky_maps` is of no use while `filters.extensions` is false".to_owned());
+        }
         let surveys = self.crossmatch.iter().flat_map(|rule| &rule.surveys).chain(self.filters.permissions.keys());
         for survey in surveys.filter(|survey| Survey::by_name(survey).is_none()) {
             problems.push(format!("`{survey}` is no survey: ZTF, LSST, DECam and WINTER are"));

@@ -2,13 +2,14 @@
 //!
 //! A file holds a pipeline, or a document `{survey, permissions, pipeline}`. Every problem of every file is found before a run starts.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use boom_filter::{FilterFile, Rules};
+use boom_filter::{Dialect, FilterFile, Rules, SkyMap};
 use boom_sky::survey::{SURVEYS, Survey};
+use boom_store::sky_maps;
 
+use crate::config::Filters as Settings;
 use crate::stage::filter::Filter;
 
 /// The filters that show what filters are for.
@@ -30,7 +31,8 @@ pub struct Problems(pub Vec<String>);
 ///
 /// # Errors
 /// All that is wrong with them, each with its file and the path into its JSON.
-pub fn load(directory: Option<&Path>, permissions: &BTreeMap<String, Vec<u8>>) -> Result<Vec<Filter>, Problems> {
+pub fn load(directory: Option<&Path>, settings: &Settings) -> Result<Vec<Filter>, Problems> {
+    let dialect = dialect(settings).map_err(Problems)?;
     let mut problems = Vec::new();
     let mut filters = Vec::new();
     let texts = match directory {
@@ -38,13 +40,23 @@ pub fn load(directory: Option<&Path>, permissions: &BTreeMap<String, Vec<u8>>) -
         Some(directory) => files(directory).map_err(|problem| Problems(vec![problem]))?,
     };
     for (name, text) in texts {
-        let parsed = text.map_err(|problem| vec![problem]).and_then(|text| parse(&name, &text, permissions));
+        let parsed = text.map_err(|problem| vec![problem]).and_then(|text| parse(&name, &text, settings, &dialect));
         match parsed {
             Ok(filter) => filters.push(filter),
             Err(own) => problems.extend(own.into_iter().map(|problem| format!("{name}.json: {problem}"))),
         }
     }
     if problems.is_empty() { Ok(filters) } else { Err(Problems(problems)) }
+}
+
+/// The extensions that filters may use.
+fn dialect(settings: &Settings) -> Result<Dialect, Vec<String>> {
+    let directory = Path::new(&settings.sky_maps);
+    match (settings.extensions, settings.sky_maps.is_empty()) {
+        (false, _) => Ok(Dialect::default()),
+        (true, true) => Dialect::with_maps([]),
+        (true, false) => Dialect::with_maps(sky_maps::read(directory, SkyMap::MAX_BYTES)?),
+    }
 }
 
 type Named = (String, Result<String, String>);
@@ -78,14 +90,66 @@ fn read(path: &Path) -> Result<String, String> {
 }
 
 /// One filter from its text.
-fn parse(name: &str, text: &str, permissions: &BTreeMap<String, Vec<u8>>) -> Result<Filter, Vec<String>> {
+fn parse(name: &str, text: &str, settings: &Settings, dialect: &Dialect) -> Result<Filter, Vec<String>> {
     let surveys: Vec<&str> = SURVEYS.iter().map(|survey| survey.name).collect();
-    let file = FilterFile::parse(text, Rules::Filter, &surveys)
+    let file = FilterFile::parse_in(text, Rules::Filter, &surveys, dialect)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     Ok(Filter {
         name: Arc::from(name),
         survey: file.survey.as_deref().and_then(Survey::by_name),
-        permissions: file.permissions.unwrap_or_else(|| permissions.clone()),
+        permissions: file.permissions.unwrap_or_else(|| settings.permissions.clone()),
         program: file.program,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    const FILTER: &str = r#"[
+        {"$match": {"$expr": {"$boom.inMoc": {"moc": "gw", "ra": "$candidate.ra", "dec": "$candidate.dec"}}}},
+        {"$project": {"objectId": 1, "annotations": {"mjd": {"$boom.mjd": "$candidate.jd"}}}}
+    ]"#;
+
+    fn loaded(extensions: bool, maps: &[(&str, &str)]) -> Result<Vec<Filter>, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let (filters, sky_maps) = (directory.path().join("filters"), directory.path().join("maps"));
+        for (folder, files) in [(&filters, &[("gw_follow_up.json", FILTER)][..]), (&sky_maps, maps)] {
+            std::fs::create_dir(folder).unwrap();
+            files.iter().for_each(|(name, text)| std::fs::write(folder.join(name), text).unwrap());
+        }
+        let mut settings = Config::load(None, std::iter::empty()).unwrap().filters;
+        settings.extensions = extensions;
+        settings.sky_maps = if maps.is_empty() { String::new() } else { sky_maps.display().to_string() };
+        load(Some(&filters), &settings).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn extensions_are_refused_until_they_are_switched_on() {
+        let off = loaded(false, &[]).unwrap_err();
+        assert!(off.contains("gw_follow_up.json: [0].$match.$expr") && off.contains("extensions = true"), "{off}");
+        let unmapped = loaded(true, &[]).unwrap_err();
+        assert!(unmapped.contains("`gw` is no sky map") && unmapped.contains("sky_maps"), "{unmapped}");
+        assert_eq!(loaded(true, &[("gw.txt", "0/1-4")]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_filter_of_another_map_is_another_version() {
+        let version = |map: &str| loaded(true, &[("gw.txt", map)]).unwrap()[0].version().to_owned();
+        assert_eq!(version("0/1-4"), version("0/1 2 3 4"));
+        assert_ne!(version("0/1-4"), version("0/1-5"));
+    }
+
+    #[test]
+    fn every_problem_of_a_sky_map_names_its_file() {
+        let all = loaded(
+            true,
+            &[("gw.txt", "0/12"), ("other.json", "{\"x\": []}"), ("same.txt", "0/1"), ("same.json", "{\"0\": [1]}")],
+        );
+        let all = all.unwrap_err();
+        for part in ["gw.txt: ", "other.json: `x` is no order", "another sky map of the name `same`"] {
+            assert!(all.contains(part), "{part} in {all}");
+        }
+    }
 }

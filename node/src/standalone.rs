@@ -82,7 +82,7 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
     let compute = Compute::start(threads).context("starting the compute threads")?;
     let mut source = source(&options, &config)?;
     let inputs = source.identity().map_err(usage)?;
-    let list = filters::load(options.filters.as_deref(), &config.filters.permissions).map_err(usage)?;
+    let list = filters::load(options.filters.as_deref(), &config.filters).map_err(usage)?;
     let filters = Arc::new(Filters::new(list));
     let decoder = decoder(&options, &config)?;
     std::fs::create_dir_all(&options.out).with_context(|| format!("making the output {}", options.out.display()))?;

@@ -9,6 +9,7 @@ use bumpalo::Bump;
 
 use crate::eval::{Budget, Common, Cx, EvalError, Fault, Frame};
 use crate::many;
+use crate::plan::Plan;
 use crate::program::Program;
 use crate::raw;
 use crate::reads::Access;
@@ -29,14 +30,16 @@ impl Program {
         let (arena, shapes, mut views) = (Bump::new(), Shapes::new(), Views::default());
         views.begin(&shapes, bytes);
         let table = Access::table(&shapes, &parsed.names);
+        let plan = Plan::default();
         let frame = Frame {
             names: &parsed.names,
             places: &parsed.places,
             shapes: &shapes,
             table: &table,
             variables: parsed.variables,
+            plan: &plan,
         };
-        let mut common = Common::default();
+        let mut common = Common::new(&arena, 0);
         let mut cx = Cx::new(&arena, (&mut views, &mut common), frame, bytes, (now_ms, Budget::default()));
         let document = cx.document;
         let mut all = Vec::new();

@@ -88,8 +88,11 @@ fn keeps_ids(fields: &[(String, Json)]) -> bool {
 }
 
 fn flag(value: &Json) -> Option<bool> {
-    matches!(value, Json::Bool(_) | Json::Int(_) | Json::Long(_) | Json::Double(_))
-        .then(|| value.constant().value().is_true())
+    matches!(
+        value,
+        Json::Bool(_) | Json::Int(_) | Json::Long(_) | Json::Double(_) | Json::Other(crate::raw::DECIMAL, _)
+    )
+    .then(|| value.constant().value().is_true())
 }
 
 /// A `$project` neither excludes nor computes the ids, and one that includes fields includes `objectId`.
@@ -110,10 +113,20 @@ fn project(path: &str, fields: &[(String, Json)], report: &mut impl FnMut(String
     }
 }
 
-/// Whether a `$project` only takes fields away.
+/// Whether a `$project` only takes fields away. `_id` may be kept by one that does, and alone it decides.
 fn excludes(fields: &[(String, Json)]) -> bool {
-    fields.iter().all(|(key, value)| match value {
-        Json::Object(inner) if inner.first().is_some_and(|(name, _)| !name.starts_with('$')) => excludes(inner),
-        value => flag(value) == Some(false) || (key == "_id" && flag(value).is_some()),
-    })
+    let (ids, others): (Vec<_>, Vec<_>) = fields.iter().partition(|(key, value)| key == "_id" && flag(value).is_some());
+    if others.is_empty() {
+        return ids.iter().all(|(_, value)| flag(value) == Some(false));
+    }
+    others.iter().all(|(_, value)| takes_away(value))
+}
+
+fn takes_away(value: &Json) -> bool {
+    match value {
+        Json::Object(inner) if inner.first().is_some_and(|(name, _)| !name.starts_with('$')) => {
+            inner.iter().all(|(_, value)| takes_away(value))
+        }
+        value => flag(value) == Some(false),
+    }
 }

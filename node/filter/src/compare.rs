@@ -4,6 +4,7 @@
 
 use std::cmp::Ordering;
 
+use crate::decimal::Decimal;
 use crate::eval::{Cx, EvalError};
 use crate::raw;
 use crate::value::{Elements, Fields, Value};
@@ -63,7 +64,12 @@ fn numbers(a: Value<'_>, b: Value<'_>) -> Ordering {
         (Double(a), Int32(b)) => doubles(a, f64::from(b)),
         (Int64(a), Double(b)) => long_and_double(a, b),
         (Double(a), Int64(b)) => long_and_double(b, a).reverse(),
-        (a, b) => doubles(crate::number::approximate(a), crate::number::approximate(b)),
+        (Value::Other(_, a), Double(b)) => Decimal::read(a).compare_double(b),
+        (Double(a), Value::Other(_, b)) => Decimal::read(b).compare_double(a).reverse(),
+        (a, b) => match (Decimal::of(a), Decimal::of(b)) {
+            (Some(a), Some(b)) => a.compare(b),
+            _ => Ordering::Equal,
+        },
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bumpalo::Bump;
 
+use crate::expr::Call;
 use crate::lanes::Columns;
+use crate::plan::{NO_SLOT, Plan};
 use crate::raw::{self, Malformed};
 use crate::value::{Elements, Fields, MAX_DEPTH, UNSEEN, Value};
 use crate::view::{NONE, Shapes, Views};
@@ -80,12 +82,35 @@ pub(crate) struct Frame<'a> {
     /// Slot of each name in each kind: `kind * names.len() + name`.
     pub(crate) table: &'a [u16],
     pub(crate) variables: u32,
+    /// What is remembered of the program.
+    pub(crate) plan: &'a Plan,
 }
 
 /// What was found out about one alert so far, for all programs of a set.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Common<'a> {
     pub(crate) columns: Columns<'a>,
+    answers: &'a mut [Answer<'a>],
+}
+
+impl<'a> Common<'a> {
+    /// Nothing found out yet; room for so many answers.
+    pub(crate) fn new(arena: &'a Bump, slots: usize) -> Common<'a> {
+        Common { columns: Columns::default(), answers: arena.alloc_slice_fill_copy(slots, Answer::UNKNOWN) }
+    }
+}
+
+/// A remembered answer, and what it cost.
+#[derive(Debug, Clone, Copy)]
+struct Answer<'a> {
+    known: bool,
+    steps: u64,
+    bytes: u64,
+    value: Value<'a>,
+}
+
+impl Answer<'_> {
+    const UNKNOWN: Answer<'static> = Answer { known: false, steps: 0, bytes: 0, value: Value::Missing };
 }
 
 /// One evaluation of one program on one document. `'a` is what values borrow from, `'s` the scratch.
@@ -98,7 +123,7 @@ pub(crate) struct Cx<'a, 's> {
     pub(crate) root: &'a [u8],
     /// The document that the stage sees: `$$ROOT` and `$$CURRENT`.
     pub(crate) document: Value<'a>,
-    pub(crate) variables: Vec<Value<'a>>,
+    pub(crate) variables: &'a mut [Value<'a>],
     /// `$$NOW`, milliseconds since 1970: the alert's time.
     pub(crate) now: i64,
     /// Where the evaluation is, for errors that no operator raises.
@@ -114,7 +139,7 @@ impl<'a, 's> Cx<'a, 's> {
         root: &'a [u8],
         (now, budget): (i64, Budget),
     ) -> Cx<'a, 's> {
-        let variables = vec![Value::Missing; frame.variables as usize];
+        let variables = arena.alloc_slice_fill_copy(frame.variables as usize, Value::Missing);
         Cx {
             arena,
             views,
@@ -132,6 +157,34 @@ impl<'a, 's> Cx<'a, 's> {
     #[inline]
     pub(crate) fn name(&self, name: Name) -> &'a str {
         &self.frame.names[name as usize]
+    }
+
+    /// Where the answer of a call is remembered.
+    #[inline]
+    pub(crate) fn slot(&self, call: &Call) -> Option<u32> {
+        self.frame.plan.calls.get(call.number as usize).copied().filter(|slot| *slot != NO_SLOT)
+    }
+
+    /// The remembered answer, for what it cost; else what `evaluate` gives, which is then remembered. With a budget that does not
+    /// suffice it is evaluated, so that it ends where it would end alone.
+    pub(crate) fn remembered(
+        &mut self,
+        slot: u32,
+        place: Place,
+        evaluate: impl FnOnce(&mut Self) -> Out<'a>,
+    ) -> Out<'a> {
+        let answer = self.common.answers[slot as usize];
+        let before = self.budget;
+        if answer.known && answer.steps <= before.steps && answer.bytes <= before.bytes {
+            self.budget = Budget { steps: before.steps - answer.steps, bytes: before.bytes - answer.bytes };
+            self.place = place;
+            return Ok(answer.value);
+        }
+        let value = evaluate(self)?;
+        self.place = place;
+        let (steps, bytes) = (before.steps - self.budget.steps, before.bytes - self.budget.bytes);
+        self.common.answers[slot as usize] = Answer { known: true, steps, bytes, value };
+        Ok(value)
     }
 
     fn fault(&self, place: Place, message: String) -> Arc<Fault> {

@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 mod all;
+mod bits;
 mod calendar;
 mod check;
 mod compare;
+mod decimal;
 mod dialect;
 mod eval;
 mod expr;
@@ -20,6 +22,7 @@ mod number;
 mod number_text;
 mod parse;
 mod pcre;
+mod plan;
 mod program;
 mod project;
 mod query;

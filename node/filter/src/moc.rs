@@ -25,7 +25,7 @@ const DEPTH: u8 = 29;
 /// One more than the last cell of the sky at [`DEPTH`].
 const SKY_END: u64 = 12 << (2 * DEPTH);
 /// Larger maps are refused: what is published has some megabytes.
-const MAX_BYTES: usize = 256 << 20;
+const MAX_BYTES: usize = 64 << 20;
 
 /// A part of the sky. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -47,6 +47,9 @@ fn refuse<T>(message: impl Into<String>) -> Result<T, SkyMapError> {
 }
 
 impl SkyMap {
+    /// Bytes that the file of a map may have.
+    pub const MAX_BYTES: usize = MAX_BYTES;
+
     /// Reads a map from the bytes of its file: FITS, ASCII or JSON.
     ///
     /// # Errors

@@ -1,23 +1,18 @@
-//! Numbers as MongoDB computes with them: narrowest result, exact sums, decimal rounding.
+//! Numbers as MongoDB computes with them: narrowest result, compensated sums, decimal rounding.
 //!
 //! Nothing here knows of documents or of the evaluation.
 
+use crate::decimal::Decimal;
 use crate::raw;
 use crate::value::Value;
 
-/// A decimal128 as the nearest double: enough to order it among the other numbers; arithmetic on it is refused.
-pub(crate) fn decimal(bytes: &[u8]) -> f64 {
-    let Ok(bytes) = <[u8; 16]>::try_from(bytes) else { return f64::NAN };
-    bson::Decimal128::from_bytes(bytes).to_string().parse().unwrap_or(f64::NAN)
-}
-
-/// The number as a double, NaN for what is none.
+/// The number as the nearest double, NaN for what is none.
 pub(crate) fn approximate(value: Value<'_>) -> f64 {
     match value {
         Value::Int32(n) => f64::from(n),
         Value::Int64(n) => n as f64,
         Value::Double(x) => x,
-        Value::Other(raw::DECIMAL, bytes) => decimal(bytes),
+        Value::Other(raw::DECIMAL, bytes) => Decimal::read(bytes).to_double(),
         _ => f64::NAN,
     }
 }
@@ -38,6 +33,7 @@ pub(crate) fn integral(value: Value<'_>) -> Option<i64> {
         Value::Int32(n) => Some(i64::from(n)),
         Value::Int64(n) => Some(n),
         Value::Double(x) => whole(x),
+        Value::Other(raw::DECIMAL, bytes) => Decimal::read(bytes).whole(),
         _ => None,
     }
 }
@@ -57,88 +53,90 @@ pub(crate) fn narrow<'a>(n: i64) -> Value<'a> {
     i32::try_from(n).map_or(Value::Int64(n), Value::Int32)
 }
 
-/// A sum as MongoDB keeps it: whole numbers exactly, doubles with their rounding errors carried along, and the widest type seen.
+/// A sum as MongoDB keeps it: a double with what rounding took away from it, decimals apart, and the widest type seen.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sum {
-    whole: i128,
-    high: f64,
-    low: f64,
+    sum: f64,
+    addend: f64,
+    /// The plain sum, for when infinities made the other one NaN.
     special: f64,
     long: bool,
     double: bool,
+    decimal: Option<Decimal>,
 }
 
 impl Sum {
     /// Adds a number; false for what is none (nothing is added).
     pub(crate) fn add(&mut self, value: Value<'_>) -> bool {
         match value {
-            Value::Int32(n) => self.whole += i128::from(n),
+            Value::Int32(n) => self.add_double(f64::from(n)),
             Value::Int64(n) => {
                 self.long = true;
-                self.whole += i128::from(n);
+                // In two parts, each of which is a double exactly.
+                let high = n / (1 << 32) * (1 << 32);
+                self.add_double((n - high) as f64);
+                self.add_double(high as f64);
             }
             Value::Double(x) => {
                 self.double = true;
                 self.add_double(x);
+            }
+            Value::Other(raw::DECIMAL, bytes) => {
+                let decimal = Decimal::read(bytes);
+                self.decimal = Some(self.decimal.unwrap_or_else(Decimal::zero).add(decimal));
             }
             _ => return false,
         }
         true
     }
 
-    /// Adds a double: Knuth's two-sum keeps what rounding takes away.
-    pub(crate) fn add_double(&mut self, x: f64) {
-        if !x.is_finite() {
-            self.special += x;
-            self.high += 0.0;
-            self.double = true;
-            return;
-        }
-        let sum = self.high + x;
-        let back = sum - self.high;
-        self.low += (self.high - (sum - back)) + (x - back);
-        self.high = sum;
+    /// Dekker's and Knuth's two-sums, in MongoDB's order.
+    fn add_double(&mut self, x: f64) {
+        self.special += x;
+        let near = x + self.addend;
+        let addend = self.addend - (near - x);
+        let sum = self.sum + near;
+        let back = sum - near;
+        self.addend = addend + ((self.sum - back) + (near - (sum - back)));
+        self.sum = sum;
     }
 
-    /// The two parts of the total: rounded, and what the rounding took away.
-    fn parts(&self) -> (f64, f64) {
-        let mut total = Sum { high: self.high, low: self.low, ..Sum::default() };
-        if self.whole != 0 {
-            let whole = self.whole as f64;
-            total.add_double(whole);
-            total.low += (self.whole - whole as i128) as f64;
-        }
-        (total.high, total.low)
+    /// The total, when a decimal was among the numbers.
+    pub(crate) fn decimal(&self) -> Option<Decimal> {
+        let others = if self.sum.is_finite() {
+            Decimal::from_double_exactly(self.sum).add(Decimal::from_double_exactly(self.addend))
+        } else {
+            Decimal::from_double_exactly(self.special)
+        };
+        self.decimal.map(|decimal| decimal.add(others))
     }
 
     /// The total as a double.
     pub(crate) fn double(&self) -> f64 {
-        if self.special != 0.0 {
-            return self.special;
-        }
-        let (high, low) = self.parts();
-        high + low
+        if self.sum.is_nan() { self.special } else { self.sum }
     }
 
-    /// The total as a long, when it is within range; halves are rounded as MongoDB rounds a date's milliseconds.
+    /// The total as a long, when it is within range; halves are rounded away from nought.
     pub(crate) fn long(&self) -> Option<i64> {
-        if !self.double {
-            return i64::try_from(self.whole).ok();
+        const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+        if self.sum == LIMIT {
+            let below = self.addend.round() as i64;
+            return (self.addend < -0.5).then(|| i64::MIN.wrapping_add(below));
         }
-        let (high, low) = self.parts();
-        let near = high.round();
-        whole((near + ((high - near) + low).round()) + self.special)
+        let within = (self.sum > -LIMIT && self.sum < LIMIT) || (self.sum == -LIMIT && self.addend >= -0.5);
+        let near = self.sum.round() as i64;
+        within.then(|| near.wrapping_add(((self.sum - near as f64) + self.addend).round() as i64))
     }
 
-    /// The total in the narrowest type that MongoDB gives it.
+    /// The total in the narrowest type that MongoDB gives it, when no decimal was among the numbers.
     pub(crate) fn value<'a>(&self) -> Value<'a> {
         if self.double {
             return Value::Double(self.double());
         }
-        match i64::try_from(self.whole) {
-            Err(_) => Value::Double(self.double()),
-            Ok(n) if self.long => Value::Int64(n),
-            Ok(n) => narrow(n),
+        match self.long() {
+            Some(n) if self.long => Value::Int64(n),
+            Some(n) => narrow(n),
+            None => Value::Double(self.double()),
         }
     }
 }

@@ -87,7 +87,7 @@ impl Rewriter<'_> {
             }
             let skipped = self.extended && (c.is_ascii_whitespace() || c == '#');
             if !skipped {
-                self.quantified = repeats || matches!(c, '|' | '(' | '^');
+                self.quantified = repeats || matches!(c, '|' | '(' | '^' | '$');
             }
         }
         Ok(self.out)
@@ -132,13 +132,16 @@ impl Rewriter<'_> {
             }
             (Some('>'), _) => return Err(format!("an atomic group is not to be had: {NOT_LINEAR}")),
             (Some(':' | '<'), _) | (Some('P'), Some('<')) => self.out += "(?",
-            (Some('i' | 'm' | 's' | 'x' | 'U' | '-'), _) => self.flags()?,
+            (Some('i' | 'm' | 's' | 'x' | 'U' | '-' | ')'), _) => self.flags()?,
             _ => return Err(format!("`(?{ahead}` is not to be had")),
         }
         Ok(())
     }
 
     fn flags(&mut self) -> Done {
+        if self.rest.next_if_eq(&')').is_some() {
+            return Ok(());
+        }
         self.out += "(?";
         let mut on = true;
         for c in self.rest.by_ref() {
@@ -162,6 +165,8 @@ impl Rewriter<'_> {
             'B' | 'A' | 'z' => self.out.extend(['\\', c]),
             'N' => self.out += "[^\\n]",
             'R' => self.out += "(?:\\r\\n|[\\n-\\r\\x{85}\\x{2028}\\x{2029}])",
+            'Q' => self.quoted(),
+            'E' => {}
             'Z' => return Err("`\\Z` is not to be had; use `\\z`".to_owned()),
             c => match set(c) {
                 Some((negated, set)) => {
@@ -172,6 +177,16 @@ impl Rewriter<'_> {
             },
         }
         Ok(())
+    }
+
+    /// What stands for itself up to `\\E`.
+    fn quoted(&mut self) {
+        while let Some(c) = self.rest.next() {
+            if c == '\\' && self.rest.next_if_eq(&'E').is_some() {
+                return;
+            }
+            self.literal(c);
+        }
     }
 
     fn escaped(&mut self) -> Result<char, String> {
@@ -192,6 +207,12 @@ impl Rewriter<'_> {
                     }
                 }
             }
+            'c' => match self.rest.next() {
+                Some(c) if c.is_ascii_graphic() => {
+                    self.out += &format!("\\x{{{:x}}}", u32::from(c.to_ascii_uppercase()) ^ 64);
+                }
+                _ => return Err("`\\c` needs a letter".to_owned()),
+            },
             'x' if self.rest.peek() == Some(&'{') => self.out += "\\x",
             'x' => self.number(2, 16),
             '0' => self.number(2, 8),
@@ -227,6 +248,9 @@ impl Rewriter<'_> {
 
     /// What follows an opening bracket.
     fn class(&mut self) -> Done {
+        if self.posix_name().is_some() {
+            return Err("a class such as `[:alpha:]` stands within another: `[[:alpha:]]`".to_owned());
+        }
         self.out.push('[');
         self.out.extend(self.rest.next_if_eq(&'^'));
         if self.rest.next_if_eq(&']').is_some() {
@@ -238,7 +262,7 @@ impl Rewriter<'_> {
                     self.out.push(']');
                     return Ok(());
                 }
-                '[' => self.posix(),
+                '[' => self.posix()?,
                 '\\' => {
                     let set_read = self.class_escape()?;
                     // Behind a set, a dash is no range.
@@ -254,17 +278,26 @@ impl Rewriter<'_> {
         Err("a class is not closed".to_owned())
     }
 
-    /// `[:alpha:]` within a class; any other bracket stands for itself.
-    fn posix(&mut self) {
+    /// The name in `:name:]`, if that follows.
+    fn posix_name(&self) -> Option<String> {
         let ahead: String = self.rest.clone().take(12).collect();
-        let name = ahead.strip_prefix(':').and_then(|ahead| ahead.split_once(":]")).map(|(name, _)| name);
-        let known = name.is_some_and(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'^'));
-        let Some(name) = name.filter(|_| known) else {
+        let (name, _) = ahead.strip_prefix(':')?.split_once(":]")?;
+        name.bytes().all(|b| b.is_ascii_lowercase() || b == b'^').then(|| name.to_owned())
+    }
+
+    /// `[:alpha:]` within a class; any other bracket stands for itself.
+    fn posix(&mut self) -> Done {
+        const NAMES: &str = " alnum alpha ascii blank cntrl digit graph lower print punct space upper word xdigit ";
+        let Some(name) = self.posix_name() else {
             self.out += "\\[";
-            return;
+            return Ok(());
         };
+        if !NAMES.contains(&format!(" {} ", name.strip_prefix('^').unwrap_or(&name))) {
+            return Err(format!("`[:{name}:]` is no class"));
+        }
         self.out += &format!("[:{name}:]");
         self.rest.by_ref().nth(name.len() + 2);
+        Ok(())
     }
 
     /// What follows a backslash in a class; true when it was a set of characters.

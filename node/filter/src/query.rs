@@ -5,10 +5,13 @@
 
 use std::cmp::Ordering;
 
+use crate::bits::Bits;
 use crate::compare::rank;
+use crate::decimal::Decimal;
 use crate::eval::{Cx, EvalError, Name};
 use crate::expr::{Constant, Node};
 use crate::number::{integral, whole};
+use crate::raw;
 use crate::value::{Fields, Value};
 use crate::write::type_byte;
 
@@ -52,6 +55,7 @@ pub(crate) enum Test {
     /// Of one of these type bytes.
     Type(Vec<u8>),
     Size(i64),
+    Bits(Bits),
     Mod(i64, i64),
     Regex(regex::Regex),
     /// Some element of the array meets the conditions.
@@ -195,9 +199,14 @@ impl Test {
                 }
                 Ok(cx.elements(value)?.len() as i64 == *size)
             }
+            Test::Bits(bits) => {
+                cx.charge(bits.cost())?;
+                Ok(bits.hold(value))
+            }
             Test::Mod(divisor, rest) => {
                 let n = match value {
                     Value::Double(x) => whole(x.trunc()),
+                    Value::Other(raw::DECIMAL, bytes) => Decimal::read(bytes).truncated(),
                     value => integral(value),
                 };
                 Ok(n.is_some_and(|n| n.checked_rem(*divisor).unwrap_or_default() == *rest))

@@ -1,7 +1,6 @@
 //! Many programs over one alert: located fields are shared by all, and programs that are written alike are evaluated once.
 //!
-//! Programs are alike when their canonical texts are. The place for more sharing (leading `$match` clauses and sub-expressions of
-//! *different* programs) is the list of distinct programs here.
+//! Programs are alike when their canonical texts are. What different programs have in common is found by `plan`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use bson::{RawDocument, RawDocumentBuf};
 use bumpalo::Bump;
 
 use crate::eval::{Budget, Common, Cx, EvalError, Fault, Frame};
+use crate::plan::{self, Plan};
 use crate::program::Program;
 use crate::raw;
 use crate::reads::{Access, Reads};
@@ -19,7 +19,7 @@ use crate::view::{Shapes, Views};
 /// Alerts larger than this are refused: positions are kept in 32 bits, and no survey's alert is near it.
 pub(crate) const MAX_DOCUMENT: usize = 64 << 20;
 /// An arena that had to grow beyond this is given back after the alert.
-const KEPT_ARENA: usize = 1 << 20;
+const KEPT_ARENA: usize = 4 << 20;
 
 /// What a program makes of a document.
 #[derive(Debug, Clone)]
@@ -40,6 +40,8 @@ pub struct FilterSet {
     /// For each program its place among the distinct ones.
     members: Vec<usize>,
     shapes: Shapes,
+    /// How many answers are remembered for an alert.
+    slots: usize,
     reads: Reads,
     budget: Budget,
     /// By which a scratch is known to be this set's.
@@ -50,6 +52,7 @@ pub struct FilterSet {
 struct Distinct {
     program: Program,
     table: Box<[u16]>,
+    plan: Plan,
     members: Vec<usize>,
 }
 
@@ -75,16 +78,18 @@ impl FilterSet {
             let at = *known.entry(program.digest()).or_insert_with(|| {
                 program.parsed().access.want(&mut shapes, &program.parsed().names);
                 reads.merge(program.reads());
-                distinct.push(Distinct { program, table: Box::new([]), members: Vec::new() });
+                distinct.push(Distinct { program, table: Box::new([]), plan: Plan::default(), members: Vec::new() });
                 distinct.len() - 1
             });
             distinct[at].members.push(index);
             members.push(at);
         }
-        for entry in &mut distinct {
+        let (plans, slots) = plan::plans(distinct.iter().map(|entry| entry.program.parsed()));
+        for (entry, plan) in distinct.iter_mut().zip(plans) {
             entry.table = Access::table(&shapes, &entry.program.parsed().names);
+            entry.plan = plan;
         }
-        FilterSet { distinct, members, shapes, reads, budget, token: Arc::new(()) }
+        FilterSet { distinct, members, shapes, slots, reads, budget, token: Arc::new(()) }
     }
 
     /// How many programs the set has.
@@ -144,44 +149,65 @@ impl FilterSet {
             *scratch = self.scratch();
         }
         scratch.views.begin(&self.shapes, bytes);
-        for entry in &self.distinct {
+        let mut next = 0;
+        while next < self.distinct.len() {
+            next = self.evaluate_from(next, bytes, (now_ms, scratch), &enabled, &mut each);
+            if scratch.arena.allocated_bytes() > KEPT_ARENA {
+                scratch.arena = Bump::new();
+            } else {
+                scratch.arena.reset();
+            }
+        }
+    }
+
+    /// Evaluates programs from this one on, as far as the arena suffices; the next one. What is remembered lives in the arena: it is
+    /// found out again behind the break, which changes no answer.
+    fn evaluate_from(
+        &self,
+        first: usize,
+        bytes: &[u8],
+        (now_ms, scratch): (i64, &mut Scratch),
+        enabled: &impl Fn(usize) -> bool,
+        each: &mut impl FnMut(usize, &Outcome),
+    ) -> usize {
+        let mut common = Common::new(&scratch.arena, self.slots);
+        for (at, entry) in self.distinct.iter().enumerate().skip(first) {
             let mut wanted = entry.members.iter().filter(|index| enabled(**index)).peekable();
             if wanted.peek().is_none() {
                 continue;
             }
-            let outcome = self.one(entry, bytes, now_ms, scratch);
+            let frame = self.frame(entry);
+            let views = (&mut scratch.views, &mut common);
+            let outcome = outcome(Cx::new(&scratch.arena, views, frame, bytes, (now_ms, self.budget)), entry);
             wanted.for_each(|index| each(*index, &outcome));
+            if scratch.arena.allocated_bytes() > KEPT_ARENA {
+                return at + 1;
+            }
         }
+        self.distinct.len()
     }
 
-    fn one(&self, entry: &Distinct, bytes: &[u8], now_ms: i64, scratch: &mut Scratch) -> Outcome {
+    fn frame<'a>(&'a self, entry: &'a Distinct) -> Frame<'a> {
         let parsed = entry.program.parsed();
-        let frame = Frame {
+        Frame {
             names: &parsed.names,
             places: &parsed.places,
             shapes: &self.shapes,
             table: &entry.table,
             variables: parsed.variables,
-        };
-        let outcome = {
-            let mut common = Common::default();
-            let mut cx =
-                Cx::new(&scratch.arena, (&mut scratch.views, &mut common), frame, bytes, (now_ms, self.budget));
-            match stage::run(&mut cx, &parsed.stages) {
-                Ok(None) => Outcome::Rejected,
-                Ok(Some(document)) => match cx.write(document) {
-                    Ok(bytes) => passed(bytes),
-                    Err(error) => Outcome::Failed(error),
-                },
-                Err(error) => Outcome::Failed(error),
-            }
-        };
-        if scratch.arena.allocated_bytes() > KEPT_ARENA {
-            scratch.arena = Bump::new();
-        } else {
-            scratch.arena.reset();
+            plan: &entry.plan,
         }
-        outcome
+    }
+}
+
+fn outcome<'a>(mut cx: Cx<'a, '_>, entry: &'a Distinct) -> Outcome {
+    match stage::run(&mut cx, &entry.program.parsed().stages) {
+        Ok(None) => Outcome::Rejected,
+        Ok(Some(document)) => match cx.write(document) {
+            Ok(bytes) => passed(bytes),
+            Err(error) => Outcome::Failed(error),
+        },
+        Err(error) => Outcome::Failed(error),
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::eval::{Cx, EvalError, Place};
 use crate::expr::Node;
 use crate::many::{self, Many};
+use crate::plan::NO_SLOT;
 use crate::project::{Mode, Projection};
 use crate::query::Query;
 use crate::redact::Redact;
@@ -34,12 +35,18 @@ pub(crate) fn run<'a>(cx: &mut Cx<'a, '_>, stages: &'a [(Place, Stage)]) -> Resu
         cx.place = *place;
         match stage {
             Stage::Match(query) => {
-                let document = cx.document;
-                if !query.matches(cx, document)? {
+                if !matches(cx, query, (at, *place))? {
                     return Ok(None);
                 }
             }
-            Stage::Project(mode, projection) => cx.document = projection.apply(cx, *mode)?,
+            Stage::Project(mode, projection) => {
+                cx.document = match cx.frame.plan.stages.get(at) {
+                    Some(plan) if plan.whole != NO_SLOT => {
+                        cx.remembered(plan.whole, *place, |cx| projection.apply(cx, *mode))?
+                    }
+                    _ => projection.apply(cx, *mode)?,
+                };
+            }
             Stage::Replace(place, node) => {
                 let value = node.eval(cx)?;
                 if !value.is_document() {
@@ -66,4 +73,33 @@ pub(crate) fn run<'a>(cx: &mut Cx<'a, '_>, stages: &'a [(Place, Stage)]) -> Resu
         }
     }
     Ok(Some(cx.document))
+}
+
+/// Whether the stage's document matches; clauses that other programs have too are remembered.
+fn matches<'a>(cx: &mut Cx<'a, '_>, query: &'a Query, (at, place): (usize, Place)) -> Result<bool, EvalError> {
+    let document = cx.document;
+    let slots: &[u32] = cx.frame.plan.stages.get(at).map_or(&[], |plan| &plan.clauses);
+    let clauses = match query {
+        Query::All(clauses) => {
+            cx.charge(1)?;
+            clauses.as_slice()
+        }
+        _ => std::slice::from_ref(query),
+    };
+    for (number, clause) in clauses.iter().enumerate() {
+        let holds = match slots.get(number) {
+            Some(slot) if *slot != NO_SLOT => {
+                cx.remembered(*slot, place, |cx| clause.matches(cx, document).map(Value::Bool))?.is_true()
+            }
+            _ => {
+                let holds = clause.matches(cx, document)?;
+                cx.place = place;
+                holds
+            }
+        };
+        if !holds {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -2,6 +2,7 @@
 //!
 //! What a value is, and how it is read from BSON. Their order is in `compare`, their numbers in `number`.
 
+use crate::decimal::Decimal;
 use crate::raw::{self, Malformed};
 
 /// "No view": the document or array is read by walking its bytes.
@@ -104,7 +105,7 @@ impl<'a> Value<'a> {
             Value::Int32(n) => n != 0,
             Value::Int64(n) => n != 0,
             Value::Double(x) => x != 0.0,
-            Value::Other(raw::DECIMAL, bytes) => crate::number::decimal(bytes) != 0.0,
+            Value::Other(raw::DECIMAL, bytes) => !Decimal::read(bytes).is_zero(),
             _ => true,
         }
     }
@@ -155,6 +156,7 @@ impl<'a> Value<'a> {
             Value::Int32(n) => format!("{n} (int)"),
             Value::Int64(n) => format!("{n} (long)"),
             Value::Double(x) => format!("{x} (double)"),
+            Value::Other(raw::DECIMAL, bytes) => format!("{} (decimal)", Decimal::read(bytes)),
             Value::Text(s) if s.chars().nth(40).is_none() => format!("{s:?} (string)"),
             Value::Text(s) => format!("{:?}… (string)", s.chars().take(40).collect::<String>()),
             Value::Array(_, items) => format!("an array of {}", items.len()),

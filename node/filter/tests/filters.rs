@@ -239,3 +239,15 @@ fn bytes_that_are_no_document_are_an_error_of_the_alert() {
     let Outcome::Failed(error) = filter.evaluate(broken, NOW) else { panic!("there is no type 0x66") };
     assert!(matches!(error, EvalError::Document(_)), "{error}");
 }
+
+#[test]
+fn a_literal_has_one_spelling_in_the_version_of_a_filter() {
+    let version = |literal: serde_json::Value| {
+        program(&json!([{ "$match": { "a": literal } }]), Rules::None).version().to_owned()
+    };
+    let binary = json!({ "$binary": { "base64": "ABEiM0RVZneImaq7zN3u/w==", "subType": "04" } });
+    assert_eq!(version(binary), version(json!({ "$uuid": "00112233-4455-6677-8899-AABBCCDDEEFF" })));
+    assert_eq!(version(json!({ "$numberDecimal": "1e1" })), version(json!({ "$numberDecimal": "+1E+1" })));
+    assert_ne!(version(json!({ "$numberDecimal": "10" })), version(json!(10)));
+    assert_ne!(version(json!({ "$code": "x" })), version(json!({ "$symbol": "x" })));
+}

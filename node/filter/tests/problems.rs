@@ -4,6 +4,7 @@ mod common;
 
 use boom_filter::Rules::{Filter, None};
 use common::problems;
+use serde_json::json;
 
 #[test]
 fn a_misspelt_operator_is_named_with_its_path_and_the_nearest_one() {
@@ -97,11 +98,30 @@ fn a_constant_that_always_fails_is_refused_as_mongodb_does() {
 }
 
 #[test]
-fn decimal128_is_refused() {
-    assert_eq!(
-        problems(r#"[{"$match": {"a": {"$gt": {"$numberDecimal": "1.5"}}}}]"#, None),
-        "[0].$match.a.$gt: decimal128 is not supported; write it as a double"
-    );
+fn a_literal_that_is_none_is_a_problem_at_its_place() {
+    for (literal, shown) in [
+        (json!({ "$numberDecimal": "1.5x" }), "\"1.5x\" is no `$numberDecimal` of Extended JSON"),
+        (
+            json!({ "$numberDecimal": "1.00000000000000000000000000000000001" }),
+            "is no `$numberDecimal` of Extended JSON",
+        ),
+        (json!({ "$binary": { "base64": "?", "subType": "00" } }), "is no `$binary` of Extended JSON"),
+        (json!({ "$uuid": "1" }), "is no `$uuid` of Extended JSON"),
+        (json!({ "$timestamp": { "t": -1, "i": 1 } }), "is no `$timestamp` of Extended JSON"),
+        (json!({ "$symbol": 1 }), "is no `$symbol` of Extended JSON"),
+    ] {
+        let found = problems(&json!([{ "$match": { "a": { "$gt": literal } } }]).to_string(), None);
+        assert!(found.starts_with("[0].$match.a.$gt: ") && found.ends_with(shown), "{found}");
+    }
+}
+
+#[test]
+fn a_mask_of_bits_that_is_none_is_a_problem() {
+    for mask in [json!(-1), json!(1.5), json!("x"), json!([1.5]), json!([-1]), json!([4_294_967_296_i64]), json!(null)]
+    {
+        let found = problems(&json!([{ "$match": { "a": { "$bitsAllSet": mask } } }]).to_string(), None);
+        assert!(found.starts_with("[0].$match.a.$bitsAllSet: takes "), "{mask}: {found}");
+    }
 }
 
 #[test]

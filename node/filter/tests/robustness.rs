@@ -7,7 +7,18 @@ use common::NOW;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-const OPERATORS: [&str; 60] = [
+const OPERATORS: [&str; 71] = [
+    "$toDecimal",
+    "$log",
+    "$atan2",
+    "$asinh",
+    "$acosh",
+    "$atanh",
+    "$sinh",
+    "$cosh",
+    "$tanh",
+    "$sin",
+    "$stdDevSamp",
     "$abs",
     "$add",
     "$subtract",

@@ -61,6 +61,26 @@ fn arrays_are_cut_sorted_mapped_and_reduced_as_in_mongodb() {
 }
 
 #[test]
+fn decimals_compute_compare_and_convert_as_in_mongodb() {
+    check(include_str!("cases/decimals.jsonl"));
+}
+
+#[test]
+fn numbers_of_all_types_go_together_as_in_mongodb() {
+    check(include_str!("cases/numbers.jsonl"));
+}
+
+#[test]
+fn bits_are_tested_in_numbers_and_binary_data_as_in_mongodb() {
+    check(include_str!("cases/bits.jsonl"));
+}
+
+#[test]
+fn literals_of_rarer_types_compare_and_pass_through_as_in_mongodb() {
+    check(include_str!("cases/literals.jsonl"));
+}
+
+#[test]
 fn logic_compares_across_types_and_evaluates_no_more_than_mongodb() {
     check(include_str!("cases/logic.jsonl"));
 }
@@ -78,6 +98,36 @@ fn queries_go_through_arrays_and_tell_missing_from_null_as_in_mongodb() {
 #[test]
 fn projections_keep_the_order_of_fields_as_in_mongodb() {
     check(include_str!("cases/projections.jsonl"));
+}
+
+#[test]
+fn strings_are_joined_cut_searched_and_replaced_as_in_mongodb() {
+    check(include_str!("cases/strings.jsonl"));
+}
+
+#[test]
+fn patterns_match_as_pcre_does() {
+    check(include_str!("cases/patterns.jsonl"));
+}
+
+#[test]
+fn conversions_succeed_and_fail_as_in_mongodb() {
+    check(include_str!("cases/conversions.jsonl"));
+}
+
+#[test]
+fn dates_have_the_parts_that_mongodb_gives_them_in_every_zone() {
+    check(include_str!("cases/date_parts.jsonl"));
+}
+
+#[test]
+fn dates_are_written_and_read_as_in_mongodb() {
+    check(include_str!("cases/date_text.jsonl"));
+}
+
+#[test]
+fn dates_are_shifted_counted_and_truncated_as_in_mongodb() {
+    check(include_str!("cases/date_arithmetic.jsonl"));
 }
 
 #[test]

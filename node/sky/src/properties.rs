@@ -80,6 +80,26 @@ pub struct LightCurves<'a> {
     pub others: &'a [&'a [Series]],
 }
 
+/// The properties that are made of light curves, which are the last ones.
+pub const OF_LIGHT_CURVES: [&str; 3] = ["stationary", "photstats", "multisurvey_photstats"];
+
+impl LightCurves<'_> {
+    /// Writes the properties [`OF_LIGHT_CURVES`], as an alert sees them, into the open document.
+    pub fn write(&self, alert: &PointHead, scratch: &mut Scratch, writer: &mut Writer<'_>) {
+        let [stationary, of_survey, of_all] = OF_LIGHT_CURVES;
+        let detections = self.own.first().map_or_else(Detections::default, |own| Detections::new(own, alert.jd));
+        writer.boolean(stationary, detections.stationary());
+        let Scratch { points, photstats } = scratch;
+        points.clear();
+        photometry(self.own, alert, points);
+        photstats::write(writer, of_survey, photstats.compute(points));
+        for other in self.others {
+            photometry(other, alert, points);
+        }
+        photstats::write(writer, of_all, photstats.compute(points));
+    }
+}
+
 impl Properties {
     /// For the alerts of a survey.
     pub fn new(survey: &'static Survey) -> Self {
@@ -110,16 +130,7 @@ impl Properties {
                 writer.boolean(name, value);
             }
         }
-        let detections = curves.own.first().map_or_else(Detections::default, |own| Detections::new(own, alert.head.jd));
-        writer.boolean("stationary", detections.stationary());
-        let Scratch { points, photstats } = scratch;
-        points.clear();
-        photometry(curves.own, &alert.head, points);
-        photstats::write(writer, "photstats", photstats.compute(points));
-        for other in curves.others {
-            photometry(other, &alert.head, points);
-        }
-        photstats::write(writer, "multisurvey_photstats", photstats.compute(points));
+        curves.write(&alert.head, scratch, writer);
         writer.close(properties);
     }
 }

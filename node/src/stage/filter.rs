@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use boom_filter::{FilterSet, Outcome, Program, Scratch};
 use boom_sky::document::EMPTY;
 use boom_sky::lightcurve::{PointHead, Series};
+use boom_sky::properties;
 use boom_sky::survey::{SURVEYS, Survey};
 use boom_sky::units::Jd;
 use boom_sky::view::{View, is_joined};
@@ -19,6 +20,7 @@ use bson::RawDocument;
 use super::Received;
 use super::enrich::Enriched;
 use super::record::{Passed, PhotometryPoint, ResultRecord, SurveyMatch};
+use super::sight::Sight;
 use crate::books::Verdict;
 
 /// One filter of a run.
@@ -60,7 +62,7 @@ pub struct Filters {
 
 /// Filters of one survey that may see the same.
 #[derive(Debug)]
-struct Group {
+pub(super) struct Group {
     survey: &'static Survey,
     programs: Option<Vec<u8>>,
     /// Programmes of the other surveys, whose joined series are seen.
@@ -70,7 +72,7 @@ struct Group {
 }
 
 /// What a filter may see: the programmes of its survey, and those of all surveys.
-type Sight = (Option<Vec<u8>>, BTreeMap<String, Vec<u8>>);
+type Programs = (Option<Vec<u8>>, BTreeMap<String, Vec<u8>>);
 
 /// What the filters said of one alert.
 #[derive(Debug, Default)]
@@ -88,6 +90,7 @@ pub struct Judged {
 pub struct Judging {
     scratches: Vec<Scratch>,
     view: Vec<u8>,
+    photometry: properties::Scratch,
     /// Time spent in each filter.
     pub spent: Vec<Duration>,
 }
@@ -98,7 +101,7 @@ impl Filters {
         let mut groups: Vec<Group> = Vec::new();
         for survey in SURVEYS {
             let asked = |filter: &Filter| filter.survey.is_none_or(|only| only.name == survey.name);
-            let mut sets: BTreeMap<Sight, Vec<usize>> = BTreeMap::new();
+            let mut sets: BTreeMap<Programs, Vec<usize>> = BTreeMap::new();
             for (index, filter) in filters.iter().enumerate().filter(|(_, filter)| asked(filter)) {
                 sets.entry((filter.programs(survey), filter.permissions.clone())).or_default().push(index);
             }
@@ -126,6 +129,7 @@ impl Filters {
         Judging {
             scratches: self.groups.iter().map(|group| group.set.scratch()).collect(),
             view: Vec::new(),
+            photometry: properties::Scratch::default(),
             spent: vec![Duration::ZERO; self.filters.len()],
         }
     }
@@ -147,7 +151,8 @@ impl Filters {
                 continue;
             }
             let mut mark = Instant::now();
-            group.write_view(received, ingested, enriched, &mut judging.view);
+            let sight = Sight::new(group, received, ingested, enriched, &mut judging.photometry);
+            group.write_view(received, ingested, (enriched, &sight), &mut judging.view);
             let view = RawDocument::from_bytes(&judging.view).expect("the view's own writer ends what it begins");
             let mut passed = Vec::new();
             let (scratch, spent) = (&mut judging.scratches[number], &mut judging.spent);
@@ -173,7 +178,7 @@ impl Filters {
                 mark = end;
             });
             if !passed.is_empty() {
-                judged.results.push(group.record(received, ingested, enriched, passed));
+                judged.results.push(group.record(received, ingested, (enriched, &sight), passed));
             }
         }
         judged
@@ -181,7 +186,8 @@ impl Filters {
 }
 
 impl Group {
-    fn may_see(&self, survey: &Survey, program: u8) -> bool {
+    /// Whether the filters see points of that programme of a survey.
+    pub(super) fn may_see(&self, survey: &Survey, program: u8) -> bool {
         if survey.access.is_none() {
             return true;
         }
@@ -197,14 +203,20 @@ impl Group {
     }
 
     /// The document that filters run over: the alert's own, with what they read of its object joined.
-    fn write_view(&self, received: &Received, ingested: &Ingested, enriched: &Enriched, out: &mut Vec<u8>) {
+    fn write_view(
+        &self,
+        received: &Received,
+        ingested: &Ingested,
+        (enriched, sight): (&Enriched, &Sight),
+        out: &mut Vec<u8>,
+    ) {
         let aliases = if ingested.aliases.0.is_empty() { EMPTY.to_vec() } else { ingested.aliases.document() };
         let others: Vec<_> =
             ingested.alias_objects.iter().map(|object| (object.survey, &*object.state.series)).collect();
         let view = View {
             survey: received.alert.survey,
             jd: received.alert.head.jd,
-            document: &enriched.document,
+            document: sight.document(enriched),
             series: &ingested.object.series,
             cross_matches: &enriched.matches.document,
             aliases: &aliases,
@@ -218,7 +230,7 @@ impl Group {
         &self,
         received: &Received,
         ingested: &Ingested,
-        enriched: &Enriched,
+        (enriched, sight): (&Enriched, &Sight),
         passed: Vec<Passed>,
     ) -> ResultRecord {
         let alert = &received.alert;
@@ -252,7 +264,7 @@ impl Group {
             head: alert.head,
             passed,
             scores: enriched.scores.clone(),
-            properties: properties(&enriched.document),
+            properties: properties_of(sight.document(enriched)),
             photometry,
             survey_matches: matches.collect(),
             cutouts: alert.cutouts.clone(),
@@ -260,7 +272,7 @@ impl Group {
     }
 }
 
-fn properties(document: &[u8]) -> bson::Document {
+fn properties_of(document: &[u8]) -> bson::Document {
     let properties =
         RawDocument::from_bytes(document).ok().and_then(|document| document.get_document("properties").ok());
     properties.and_then(|properties| bson::Document::try_from(properties).ok()).unwrap_or_default()

@@ -7,6 +7,7 @@ pub mod features;
 pub mod filter;
 pub mod ingest;
 pub mod record;
+mod sight;
 
 use std::sync::Arc;
 

@@ -11,6 +11,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::INVALID;
+use super::dialect::DialectArgs;
 use super::fields::{self, Warning};
 use super::file::{read, report};
 use crate::{output, store};
@@ -30,6 +31,8 @@ pub(crate) struct CheckArgs {
     /// The survey of bare pipelines [default: all]
     #[arg(long, value_parser = store::survey)]
     survey: Option<&'static Survey>,
+    #[command(flatten)]
+    dialect: DialectArgs,
     /// Print one JSON line a file, with its version, its problems and its warnings
     #[arg(long)]
     json: bool,
@@ -50,8 +53,9 @@ impl CheckArgs {
     /// A file can not be read.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let mut code = ExitCode::SUCCESS;
+        let dialect = self.dialect.dialect()?;
         for path in &self.files {
-            let checked = match read(path, Rules::Filter)? {
+            let checked = match read(path, Rules::Filter, &dialect)? {
                 Err(problems) => Checked { problems, ..Checked::default() },
                 Ok(filter) => {
                     let warnings = fields::unknown(&filter, &fields::surveys(&filter, self.survey));

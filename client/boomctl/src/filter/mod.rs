@@ -4,6 +4,7 @@
 //! filter sees.
 
 mod check;
+mod dialect;
 mod eval;
 mod explain;
 mod extjson;

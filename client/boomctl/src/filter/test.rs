@@ -11,6 +11,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::INVALID;
+use super::dialect::DialectArgs;
 use super::file::{programs, read, report, unseen};
 use super::packets::{self, PacketArgs};
 use super::view::view;
@@ -32,6 +33,8 @@ pub(crate) struct TestArgs {
     alerts: Vec<PathBuf>,
     #[command(flatten)]
     packets: PacketArgs,
+    #[command(flatten)]
+    dialect: DialectArgs,
     /// The answer is JSON always
     #[arg(long = "json", hide = true)]
     _json: bool,
@@ -43,7 +46,7 @@ impl TestArgs {
     /// # Errors
     /// The filter can not be read, or the answer not be written.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let filter = match read(&self.filter, Rules::Filter)? {
+        let filter = match read(&self.filter, Rules::Filter, &self.dialect.dialect()?)? {
             Ok(filter) => filter,
             Err(problems) => {
                 report(&self.filter, &problems)?;

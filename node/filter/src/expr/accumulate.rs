@@ -2,18 +2,19 @@
 //!
 //! What is no number is passed over by sums and means, null and missing by `$min` and `$max`.
 
-use super::{Call, MANY, Operator, row};
+use super::{Call, Form, MANY, Operator, row, shaped};
+use crate::decimal::Decimal;
 use crate::eval::{Cx, EvalError, Out};
-use crate::number::{Sum, double};
+use crate::number::{Sum, approximate};
 use crate::value::Value;
 
 pub(super) static OPERATORS: &[Operator] = &[
     row("$avg", 0, MANY, avg),
-    row("$max", 0, MANY, |cx, call| extreme(cx, call, true)),
-    row("$min", 0, MANY, |cx, call| extreme(cx, call, false)),
+    shaped("$max", Form::Commutative, |cx, call| extreme(cx, call, true)),
+    shaped("$min", Form::Commutative, |cx, call| extreme(cx, call, false)),
     row("$stdDevPop", 0, MANY, |cx, call| deviation(cx, call, 0)),
     row("$stdDevSamp", 0, MANY, |cx, call| deviation(cx, call, 1)),
-    row("$sum", 0, MANY, sum),
+    shaped("$sum", Form::Commutative, sum),
 ];
 
 /// Calls for each value: the elements of a lone array argument, else the arguments.
@@ -46,7 +47,7 @@ fn sum<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
         sum.add(value);
         Ok(())
     })?;
-    Ok(sum.value())
+    cx.total(&sum)
 }
 
 fn avg<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
@@ -55,6 +56,9 @@ fn avg<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
         count += u64::from(sum.add(value));
         Ok(())
     })?;
+    if let Some(total) = sum.decimal() {
+        return cx.decimal(total.divide(Decimal::from(count as i64)));
+    }
     Ok(if count == 0 { Value::Null } else { Value::Double(sum.double() / count as f64) })
 }
 
@@ -77,7 +81,8 @@ fn extreme<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, largest: bool) -> Out<'a> {
 fn deviation<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, lost: u64) -> Out<'a> {
     let (mut count, mut mean, mut squares) = (0_u64, 0.0, 0.0);
     each(cx, call, |_, value| {
-        if let Some(x) = double(value) {
+        if value.is_number() {
+            let x = approximate(value);
             count += 1;
             let delta = x - mean;
             if delta != 0.0 {

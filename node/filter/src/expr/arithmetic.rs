@@ -1,11 +1,16 @@
 //! Arithmetic: narrowest result type, null for null, an error for what is no number.
 //!
-//! Decimal128 is refused here with an error; everything else is as in MongoDB 6.
+//! All as in MongoDB 6.
+
+use std::cmp::Ordering;
 
 use super::quick::Quick;
 use super::{Call, Form, Operator, row, shaped};
+use crate::compare::doubles;
+use crate::decimal::{Decimal, Toward};
 use crate::eval::{Cx, Out};
 use crate::number::{self, Rounding, Sum, double, int, integral, narrow};
+use crate::raw;
 use crate::value::Value;
 
 pub(super) static OPERATORS: &[Operator] = &[
@@ -14,68 +19,85 @@ pub(super) static OPERATORS: &[Operator] = &[
         _ => Quick::Other,
     }),
     shaped("$add", Form::Commutative, add),
-    row("$ceil", 1, 1, |cx, call| whole(cx, call, f64::ceil)),
+    row("$ceil", 1, 1, |cx, call| whole(cx, call, f64::ceil, Toward::Up)),
     row("$divide", 2, 2, divide).on_doubles(|cx, call| match call.args[0].quick_pair(&call.args[1], cx) {
         Some((a, b)) if b != 0.0 => Quick::Double(a / b),
         _ => Quick::Other,
     }),
-    row("$exp", 1, 1, |cx, call| real(cx, call, |x| Ok(x.exp()))),
-    row("$floor", 1, 1, |cx, call| whole(cx, call, f64::floor)),
-    row("$ln", 1, 1, |cx, call| real(cx, call, |x| positive(x, x.ln()))),
+    row("$exp", 1, 1, |cx, call| real(cx, call, Domain::Any, (f64::exp, Decimal::exp))),
+    row("$floor", 1, 1, |cx, call| whole(cx, call, f64::floor, Toward::Down)),
+    row("$ln", 1, 1, |cx, call| real(cx, call, Domain::Positive, (f64::ln, Decimal::ln))),
     row("$log", 2, 2, log),
-    row("$log10", 1, 1, |cx, call| real(cx, call, |x| positive(x, x.log10()))),
+    row("$log10", 1, 1, |cx, call| real(cx, call, Domain::Positive, (f64::log10, Decimal::log10))),
     row("$mod", 2, 2, modulo),
     shaped("$multiply", Form::Commutative, multiply),
     row("$pow", 2, 2, pow),
     row("$round", 1, 2, |cx, call| round(cx, call, Rounding::HalfEven)),
-    row("$sqrt", 1, 1, |cx, call| real(cx, call, root)),
+    row("$sqrt", 1, 1, |cx, call| real(cx, call, Domain::NotNegative, (f64::sqrt, Decimal::sqrt))),
     row("$subtract", 2, 2, subtract).on_doubles(|cx, call| match call.args[0].quick_pair(&call.args[1], cx) {
         Some((a, b)) => Quick::Double(a - b),
         None => Quick::Other,
     }),
     row("$trunc", 1, 2, |cx, call| round(cx, call, Rounding::TowardZero)),
-    row("$sin", 1, 1, |cx, call| real(cx, call, |x| finite(x, x.sin()))),
-    row("$cos", 1, 1, |cx, call| real(cx, call, |x| finite(x, x.cos()))),
-    row("$tan", 1, 1, |cx, call| real(cx, call, |x| finite(x, x.tan()))),
-    row("$asin", 1, 1, |cx, call| real(cx, call, |x| within(x, x.asin()))),
-    row("$acos", 1, 1, |cx, call| real(cx, call, |x| within(x, x.acos()))),
-    row("$atan", 1, 1, |cx, call| real(cx, call, |x| Ok(x.atan()))),
-    row("$atan2", 2, 2, atan2),
-    row("$degreesToRadians", 1, 1, |cx, call| real(cx, call, |x| Ok(x * (std::f64::consts::PI / 180.0)))),
-    row("$radiansToDegrees", 1, 1, |cx, call| real(cx, call, |x| Ok(x * (180.0 / std::f64::consts::PI)))),
 ];
 
-fn positive(x: f64, y: f64) -> Result<f64, &'static str> {
-    if x <= 0.0 { Err("needs a positive number") } else { Ok(y) }
+pub(super) fn not_numeric<'a>(cx: &Cx<'_, '_>, call: &Call, value: Value<'_>) -> Out<'a> {
+    call.refuse(cx, format_args!("works on numbers, not on {}", value.shown()))
 }
 
-fn finite(x: f64, y: f64) -> Result<f64, &'static str> {
-    if x.is_infinite() { Err("needs a finite number") } else { Ok(y) }
+/// The numbers that an operator takes; NaN is always among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Domain {
+    Any,
+    Positive,
+    NotNegative,
+    Finite,
+    /// From -1 to 1.
+    Unit,
+    /// 1 and above.
+    FromOne,
 }
 
-fn within(x: f64, y: f64) -> Result<f64, &'static str> {
-    if x.abs() > 1.0 { Err("needs a number from -1 to 1") } else { Ok(y) }
-}
-
-fn root(x: f64) -> Result<f64, &'static str> {
-    if x < 0.0 { Err("needs a number that is not negative") } else { Ok(x.sqrt()) }
-}
-
-fn not_numeric<'a>(cx: &Cx<'_, '_>, call: &Call, value: Value<'_>) -> Out<'a> {
-    call.refuse(cx, format_args!("works on numbers (int, long, double), not on {}", value.shown()))
-}
-
-/// Any operator of one number that gives a double.
-fn real<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, f: impl Fn(f64) -> Result<f64, &'static str>) -> Out<'a> {
-    let value = call.arg(cx, 0)?;
-    match double(value) {
-        Some(x) => match f(x) {
-            Ok(y) => Ok(Value::Double(y)),
-            Err(needs) => call.refuse(cx, format_args!("{needs}, and this is {}", value.shown())),
-        },
-        None if value.is_nullish() => Ok(Value::Null),
-        None => not_numeric(cx, call, value),
+impl Domain {
+    /// What is needed, when the number is not among them. `order` compares the number with a double.
+    fn refuses(self, order: impl Fn(f64) -> Ordering) -> Option<&'static str> {
+        let (holds, needs) = match self {
+            Domain::Any => (true, ""),
+            Domain::Positive => (order(0.0).is_gt(), "needs a positive number"),
+            Domain::NotNegative => (order(0.0).is_ge(), "needs a number that is not negative"),
+            Domain::Finite => {
+                (order(f64::INFINITY).is_ne() && order(f64::NEG_INFINITY).is_ne(), "needs a finite number")
+            }
+            Domain::Unit => (order(-1.0).is_ge() && order(1.0).is_le(), "needs a number from -1 to 1"),
+            Domain::FromOne => (order(1.0).is_ge(), "needs a number from 1 up"),
+        };
+        (!holds && order(f64::NAN).is_ne()).then_some(needs)
     }
+}
+
+/// A function on doubles, and the same on decimals.
+pub(super) type Functions = (fn(f64) -> f64, fn(Decimal) -> Decimal);
+
+/// Any operator of one number that gives a double, or a decimal for a decimal.
+pub(super) fn real<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, domain: Domain, functions: Functions) -> Out<'a> {
+    let value = call.arg(cx, 0)?;
+    let refused = match (double(value), value) {
+        (Some(x), _) => match domain.refuses(|bound| doubles(x, bound)) {
+            None => return Ok(Value::Double(functions.0(x))),
+            refused => refused,
+        },
+        (None, Value::Other(raw::DECIMAL, bytes)) => {
+            let decimal = Decimal::read(bytes);
+            match domain.refuses(|bound| decimal.compare_double(bound)) {
+                None if decimal.is_nan() && domain == Domain::Positive => return Ok(Value::Double(f64::NAN)),
+                None => return cx.decimal(functions.1(decimal)),
+                refused => refused,
+            }
+        }
+        (None, value) if value.is_nullish() => return Ok(Value::Null),
+        (None, value) => return not_numeric(cx, call, value),
+    };
+    call.refuse(cx, format_args!("{}, and this is {}", refused.unwrap_or_default(), value.shown()))
 }
 
 fn abs<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
@@ -86,15 +108,17 @@ fn abs<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
             Some(n) => Ok(Value::Int64(n)),
             None => call.refuse(cx, format_args!("cannot take the absolute value of {n} (long)")),
         },
+        Value::Other(raw::DECIMAL, bytes) => cx.decimal(Decimal::read(bytes).abs()),
         value if value.is_nullish() => Ok(Value::Null),
         value => not_numeric(cx, call, value),
     }
 }
 
-fn whole<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, f: fn(f64) -> f64) -> Out<'a> {
+fn whole<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, f: fn(f64) -> f64, toward: Toward) -> Out<'a> {
     match call.arg(cx, 0)? {
         Value::Double(x) => Ok(Value::Double(f(x))),
         value @ (Value::Int32(_) | Value::Int64(_)) => Ok(value),
+        Value::Other(raw::DECIMAL, bytes) => cx.decimal(Decimal::read(bytes).to_whole(toward)),
         value if value.is_nullish() => Ok(Value::Null),
         value => not_numeric(cx, call, value),
     }
@@ -118,8 +142,13 @@ fn add<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
             }
         }
     }
+    if !date {
+        return cx.total(&sum);
+    }
+    if let Some(total) = sum.decimal() {
+        return Ok(Value::Date(total.to_long()));
+    }
     match sum.long() {
-        _ if !date => Ok(sum.value()),
         Some(ms) => Ok(Value::Date(ms)),
         None => call.refuse(cx, "gives a date that is out of range"),
     }
@@ -139,13 +168,19 @@ fn subtract<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
             Ok(x.checked_sub(y).map_or(Double(x as f64 - y as f64), Int64))
         }
         (Date(a), Date(b)) => a.checked_sub(b).map_or_else(|| call.refuse(cx, out_of_range), |ms| Ok(Int64(ms))),
-        (Date(a), b) if double(b).is_some() => {
-            let ms = integral(b).or_else(|| number::whole(number::approximate(b).trunc()));
-            ms.and_then(|ms| a.checked_sub(ms)).map_or_else(|| call.refuse(cx, out_of_range), |ms| Ok(Date(ms)))
+        (Date(a), b) if b.is_number() => {
+            let ms = match b {
+                Value::Other(raw::DECIMAL, b) => Some(Decimal::read(b).to_long()),
+                b => integral(b).or_else(|| number::whole(number::approximate(b).trunc())),
+            };
+            // MongoDB adds the negated number.
+            let ms = ms.and_then(i64::checked_neg).and_then(|ms| a.checked_add(ms));
+            ms.map_or_else(|| call.refuse(cx, out_of_range), |ms| Ok(Date(ms)))
         }
         (a, b) if a.is_nullish() || b.is_nullish() => Ok(Value::Null),
         (a, b) => match (double(a), double(b)) {
             (Some(a), Some(b)) => Ok(Double(a - b)),
+            _ if let Some((a, b)) = Decimal::pair(a, b) => cx.decimal(a.subtract(b)),
             _ => call.refuse(cx, format_args!("cannot take {} from {}", b.shown(), a.shown())),
         },
     }
@@ -154,9 +189,19 @@ fn subtract<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
 fn multiply<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     // The product of the whole numbers so far, or the double that it has become.
     let (mut whole, mut real, mut long) = (Some(1_i64), 1.0_f64, false);
+    // All of them, from the first decimal on.
+    let mut decimal: Option<Decimal> = None;
     for arg in &call.args {
         let value = arg.eval(cx)?;
         match value {
+            Value::Other(raw::DECIMAL, bytes) => {
+                let product =
+                    decimal.unwrap_or_else(|| whole.map_or_else(|| Decimal::from_double(real), Decimal::from));
+                decimal = Some(product.multiply(Decimal::read(bytes)));
+            }
+            value if let (Some(product), Some(factor)) = (decimal, Decimal::of(value)) => {
+                decimal = Some(product.multiply(factor));
+            }
             Value::Int32(_) | Value::Int64(_) => {
                 long |= matches!(value, Value::Int64(_));
                 let factor = integral(value).unwrap_or_default();
@@ -170,6 +215,9 @@ fn multiply<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
             value if value.is_nullish() => return Ok(Value::Null),
             value => return not_numeric(cx, call, value),
         }
+    }
+    if let Some(product) = decimal {
+        return cx.decimal(product);
     }
     Ok(match whole {
         Some(n) if long => Value::Int64(n),
@@ -185,16 +233,21 @@ fn pair<'a>(
     f: impl FnOnce(&mut Cx<'a, '_>, Value<'a>, Value<'a>) -> Out<'a>,
 ) -> Out<'a> {
     let (a, b) = (call.arg(cx, 0)?, call.arg(cx, 1)?);
-    match (double(a), double(b)) {
-        (Some(_), Some(_)) => f(cx, a, b),
+    match (a.is_number(), b.is_number()) {
+        (true, true) => f(cx, a, b),
         _ if a.is_nullish() || b.is_nullish() => Ok(Value::Null),
-        (None, _) => not_numeric(cx, call, a),
+        (false, _) => not_numeric(cx, call, a),
         _ => not_numeric(cx, call, b),
     }
 }
 
 fn divide<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     pair(cx, call, |cx, a, b| {
+        if let Some((a, b)) = Decimal::pair(a, b)
+            && !b.is_zero()
+        {
+            return cx.decimal(a.divide(b));
+        }
         let divisor = number::approximate(b);
         if divisor == 0.0 {
             return call.refuse(cx, format_args!("cannot divide {} by zero", a.shown()));
@@ -205,28 +258,37 @@ fn divide<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
 
 fn modulo<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     pair(cx, call, |cx, a, b| {
+        if let Some((a, b)) = Decimal::pair(a, b)
+            && !b.is_zero()
+        {
+            return cx.decimal(a.modulo(b));
+        }
         let (x, y) = (number::approximate(a), number::approximate(b));
         if y == 0.0 {
             return call.refuse(cx, format_args!("cannot take {} modulo zero", a.shown()));
         }
-        if matches!(a, Value::Double(_)) {
+        if matches!(a, Value::Double(_)) || (matches!(b, Value::Double(_)) && int(b).is_none()) {
             return Ok(Value::Double(x % y));
         }
         let (Some(n), Some(m)) = (integral(a), integral(b)) else {
             return Ok(Value::Double(x % y));
         };
         let rest = n.checked_rem(m).unwrap_or_default();
-        let as_int = matches!(a, Value::Int32(_))
-            && (matches!(b, Value::Int32(_)) || (matches!(b, Value::Double(_)) && int(b).is_some()));
+        let as_int = matches!(a, Value::Int32(_)) && !matches!(b, Value::Int64(_));
         Ok(if as_int { narrow(rest) } else { Value::Int64(rest) })
     })
 }
 
 fn pow<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     pair(cx, call, |cx, a, b| {
+        let decimals = Decimal::pair(a, b);
         let (x, y) = (number::approximate(a), number::approximate(b));
-        if x == 0.0 && y < 0.0 {
+        let zero = decimals.map_or(x == 0.0, |(a, _)| a.is_zero());
+        if zero && decimals.map_or(y < 0.0, |(_, b)| b.is_negative()) {
             return call.refuse(cx, "cannot raise zero to a negative power");
+        }
+        if let Some((a, b)) = decimals {
+            return cx.decimal(a.power(b));
         }
         let real = Value::Double(x.powf(y));
         if matches!(a, Value::Double(_)) || matches!(b, Value::Double(_)) {
@@ -234,6 +296,7 @@ fn pow<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
         }
         let (Some(base), Some(power)) = (integral(a), integral(b)) else { return Ok(real) };
         let exact = match base {
+            0 if power > 0 => Some(0),
             1 => Some(1),
             -1 => Some(if power % 2 == 0 { 1 } else { -1 }),
             base => u32::try_from(power).ok().and_then(|power| base.checked_pow(power)),
@@ -249,6 +312,13 @@ fn pow<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
 
 fn log<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     pair(cx, call, |cx, a, b| {
+        if let Some((a, base)) = Decimal::pair(a, b)
+            && a.compare_double(0.0).is_gt()
+            && base.compare_double(0.0).is_gt()
+            && base.compare_double(1.0).is_ne()
+        {
+            return cx.decimal(a.logarithm(base));
+        }
         let (x, base) = (number::approximate(a), number::approximate(b));
         if x <= 0.0 {
             return call.refuse(cx, format_args!("needs a positive number, and this is {}", a.shown()));
@@ -260,16 +330,12 @@ fn log<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     })
 }
 
-fn atan2<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
-    pair(cx, call, |_, a, b| Ok(Value::Double(number::approximate(a).atan2(number::approximate(b)))))
-}
-
 fn round<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, rounding: Rounding) -> Out<'a> {
     let value = call.arg(cx, 0)?;
     if value.is_nullish() {
         return Ok(Value::Null);
     }
-    if double(value).is_none() {
+    if !value.is_number() {
         return not_numeric(cx, call, value);
     }
     let mut place = 0;
@@ -286,6 +352,11 @@ fn round<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, rounding: Rounding) -> Out<'a>
             }
         }
     }
+    if let Value::Other(raw::DECIMAL, bytes) = value {
+        let toward = if rounding == Rounding::HalfEven { Toward::Nearest } else { Toward::Zero };
+        let decimal = Decimal::read(bytes);
+        return if decimal.is_infinite() { Ok(value) } else { cx.decimal(decimal.to_place(place as i32, toward)) };
+    }
     if let Value::Double(x) = value {
         return Ok(Value::Double(number::round_double(x, place, rounding)));
     }
@@ -294,7 +365,9 @@ fn round<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, rounding: Rounding) -> Out<'a>
     }
     match integral(value).and_then(|n| number::round_whole(n, place, rounding)) {
         Some(n) if matches!(value, Value::Int64(_)) => Ok(Value::Int64(n)),
-        Some(n) => Ok(narrow(n)),
+        // MongoDB widens an int that grew too large, but lets one that grew too small wrap around.
+        Some(n) if n > i64::from(i32::MAX) => Ok(Value::Int64(n)),
+        Some(n) => Ok(Value::Int32(n as i32)),
         None => call.refuse(cx, format_args!("gives no long for {} at place {place}", value.shown())),
     }
 }

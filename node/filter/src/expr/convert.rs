@@ -3,6 +3,7 @@
 use super::date::instant;
 use super::date_text::{self, NoDate};
 use super::{Call, Form, Operator, row, shaped};
+use crate::decimal::Decimal;
 use crate::eval::{Cx, EvalError, Out};
 use crate::number::{double, general, int};
 use crate::number_text;
@@ -61,9 +62,6 @@ fn settled<'a>(
         Err(Failure::Impossible) => {
             let name = NAMES.iter().find(|(_, byte)| *byte == kind).map_or("this type", |(name, _)| name);
             call.refuse(cx, format_args!("cannot convert {} to {name}", value.shown()))
-        }
-        Err(Failure::Unread) if value.is_number() || kind == raw::DECIMAL => {
-            call.refuse(cx, "does not convert decimal128")
         }
         Err(Failure::Unread) => date_text::unread(cx, call, value),
         Err(Failure::Year) => call.refuse(cx, "writes the years 0 to 9999 alone"),
@@ -132,9 +130,10 @@ fn converted<'a>(cx: &mut Cx<'a, '_>, value: Value<'a>, kind: u8) -> Result<Valu
     }
     match kind {
         raw::BOOL => Ok(Value::Bool(value.is_true())),
-        // The one place that refuses decimals.
-        raw::DECIMAL => Err(Failure::Unread),
-        _ if matches!(value, Value::Other(raw::DECIMAL, _)) => Err(Failure::Unread),
+        raw::DECIMAL => match value {
+            Value::Other(raw::DECIMAL, _) => Ok(value),
+            value => Ok(cx.decimal(Decimal::converted(value).ok_or(Failure::Impossible)?)?),
+        },
         raw::DOUBLE => to_double(value).map(Value::Double).ok_or(Failure::Impossible),
         raw::INT32 => to_int(value).map(Value::Int32).ok_or(Failure::Impossible),
         raw::INT64 => to_long(value).map(Value::Int64).ok_or(Failure::Impossible),
@@ -150,6 +149,7 @@ fn to_double(value: Value<'_>) -> Option<f64> {
         Value::Date(n) => Some(n as f64),
         Value::Bool(b) => Some(f64::from(u8::from(b))),
         Value::Text(text) => number_text::double(text),
+        Value::Other(raw::DECIMAL, bytes) => Decimal::read(bytes).to_double_within(),
         value => double(value),
     }
 }
@@ -160,6 +160,7 @@ fn to_int(value: Value<'_>) -> Option<i32> {
         Value::Int64(n) => i32::try_from(n).ok(),
         // Cut off only after it was found to be within range, so 2147483647.9 is too large.
         Value::Double(x) => (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&x).then_some(x as i32),
+        Value::Other(raw::DECIMAL, bytes) => Decimal::read(bytes).truncated().and_then(|n| i32::try_from(n).ok()),
         Value::Text(text) => text.parse().ok(),
         value => int(value),
     }
@@ -171,6 +172,7 @@ fn to_long(value: Value<'_>) -> Option<i64> {
         Value::Int32(n) => Some(i64::from(n)),
         Value::Int64(n) | Value::Date(n) => Some(n),
         Value::Double(x) => crate::number::whole(x.trunc()),
+        Value::Other(raw::DECIMAL, bytes) => Decimal::read(bytes).truncated(),
         Value::Text(text) => text.parse().ok(),
         _ => None,
     }
@@ -180,6 +182,7 @@ fn to_date(value: Value<'_>) -> Result<i64, Failure> {
     match value {
         Value::Int64(n) => Ok(n),
         Value::Double(x) => crate::number::whole(x.trunc()).ok_or(Failure::Impossible),
+        Value::Other(raw::DECIMAL, bytes) => Decimal::read(bytes).truncated().ok_or(Failure::Impossible),
         Value::Text(text) => date_text::read(text, None).map_err(|e| match e {
             NoDate::Invalid => Failure::Impossible,
             NoDate::Unread => Failure::Unread,
@@ -203,6 +206,7 @@ fn to_string<'a>(cx: &mut Cx<'a, '_>, value: Value<'a>) -> Result<Value<'a>, Fai
         Value::Int32(n) => n.to_string(),
         Value::Int64(n) => n.to_string(),
         Value::Double(x) => general(x),
+        Value::Other(raw::DECIMAL, bytes) => Decimal::read(bytes).to_string(),
         Value::ObjectId(id) => bson::oid::ObjectId::from_bytes(id).to_hex(),
         Value::Date(ms) => date_text::iso(ms).ok_or(Failure::Year)?,
         _ => return Err(Failure::Impossible),

@@ -169,30 +169,41 @@ fn check_parts(args: &[Node]) -> Result<Extra, String> {
 }
 
 fn from_parts<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
+    // In MongoDB's order, on which it depends whether there is an error or null.
+    let Some([hour, minute, second, millisecond]) = part_values(cx, call, 6)? else { return Ok(Value::Null) };
     let Some(zone) = zone(cx, call, ZONE)? else { return Ok(Value::Null) };
     let iso = call.given(3);
     let first = if iso { 3 } else { 0 };
-    let mut values = [0_i64; 7];
-    for (at, value) in values.iter_mut().enumerate() {
-        let at = if at < 3 { first + at } else { at + 3 };
-        match part_value(cx, call, at)? {
-            Some(n) => *value = n,
-            None => return Ok(Value::Null),
-        }
-    }
-    let [year, month, day, hour, minute, second, millisecond] = values;
+    let Some([year, month, day]) = part_values(cx, call, first)? else { return Ok(Value::Null) };
     if !(1..=9999).contains(&year) {
         return call.refuse(cx, format_args!("needs a `{}` from 1 to 9999, and this is {year}", PARTS[first]));
     }
     let days =
         if iso { calendar::iso_year(year) + (month - 1) * 7 + day - 1 } else { calendar::days(year, month, day) };
     let seconds = i128::from(second) + i128::from(hour * 3600 + minute * 60);
-    let local = i128::from(days) * i128::from(DAY) + seconds * 1000;
-    let found = zone.instant(local, false).and_then(|ms| ms.checked_add(millisecond));
+    let local = i128::from(days) * i128::from(DAY) + seconds * 1000 + i128::from(millisecond);
+    // MongoDB counts microseconds here.
+    let found = millisecond.checked_mul(1000).and_then(|_| zone.instant(local, false));
     match found {
         Some(ms) => Ok(Value::Date(ms)),
         None => call.refuse(cx, "gives a date that is out of range"),
     }
+}
+
+/// The parts from there on; `None` where one is null.
+fn part_values<'a, const N: usize>(
+    cx: &mut Cx<'a, '_>,
+    call: &'a Call,
+    first: usize,
+) -> Result<Option<[i64; N]>, EvalError> {
+    let mut values = [0; N];
+    for (at, value) in values.iter_mut().enumerate() {
+        match part_value(cx, call, first + at)? {
+            Some(n) => *value = n,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(values))
 }
 
 /// A part of a date, within the bounds of its kind; `None` for null.

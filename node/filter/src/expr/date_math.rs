@@ -91,13 +91,16 @@ fn shift<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, sign: i64) -> Out<'a> {
         return call.refuse(cx, format_args!("needs a whole amount, and this is {}", amount.shown()));
     };
     let found = count.checked_mul(sign).and_then(|count| add(start, unit, count, &zone));
+    // MongoDB takes a second too many from what lies before 1970 and is no whole second.
+    let borrowed = start < 0 && start % 1000 != 0 && unit != Unit::Milliseconds(1);
+    let found = found.and_then(|ms| if borrowed { ms.checked_sub(1000) } else { Some(ms) });
     in_range(cx, call, found)
 }
 
 /// So many units after an instant; none when that is out of range.
 fn add(ms: i64, unit: Unit, count: i64, zone: &Zone) -> Option<i64> {
     // More than this is out of range in any unit, and less than it cannot overflow below.
-    const FAR: i128 = 1 << 64;
+    const FAR: u128 = 1 << 64;
     let (civil, offset) = zone.local(ms);
     let local = match unit {
         Unit::Milliseconds(size) => return i64::try_from(i128::from(ms) + i128::from(size) * i128::from(count)).ok(),
@@ -105,13 +108,14 @@ fn add(ms: i64, unit: Unit, count: i64, zone: &Zone) -> Option<i64> {
             i128::from(ms) + i128::from(offset) * 1000 + i128::from(size) * i128::from(count) * i128::from(DAY)
         }
         Unit::Months(size) => {
-            let months = i64::try_from(i128::from(size) * i128::from(count)).ok().filter(|m| m.abs() < 1 << 40)?;
+            let months =
+                i64::try_from(i128::from(size) * i128::from(count)).ok().filter(|m| m.unsigned_abs() < 1 << 40)?;
             let month = civil.month + months;
             let day = civil.day.min(calendar::month_length(civil.year, month));
             i128::from(calendar::days(civil.year, month, day)) * i128::from(DAY) + i128::from(civil.time())
         }
     };
-    if local.abs() > FAR {
+    if local.unsigned_abs() > FAR {
         return None;
     }
     zone.instant(local, zone.summer(ms))

@@ -129,6 +129,8 @@ struct Parts {
     iso_day: Option<i64>,
     /// Hour, minute, second, millisecond.
     time: [i64; 4],
+    /// Whether there are digits behind the milliseconds: MongoDB cuts them off toward 1970.
+    finer: bool,
     /// Seconds east of Greenwich.
     offset: Option<i64>,
 }
@@ -158,11 +160,12 @@ impl Parts {
             return Err(NoDate::Invalid);
         }
         let local = days * DAY + ((hour * 60 + minute) * 60 + second) * 1000 + millisecond;
-        match (self.offset, zone) {
-            (Some(_), Some(_)) => Err(NoDate::Invalid),
-            (Some(offset), None) => Ok(local - offset * 1000),
-            (None, zone) => zone.unwrap_or(&Zone::UTC).instant(i128::from(local), false).ok_or(NoDate::Invalid),
-        }
+        let ms = match (self.offset, zone) {
+            (Some(_), Some(_)) => None,
+            (Some(offset), None) => Some(local - offset * 1000),
+            (None, zone) => zone.unwrap_or(&Zone::UTC).instant(i128::from(local), false),
+        };
+        ms.map(|ms| if self.finer && ms < 0 { ms + 1 } else { ms }).ok_or(NoDate::Invalid)
     }
 }
 
@@ -252,12 +255,13 @@ fn iso_time(scan: &mut Scan<'_>, parts: &mut Parts, extended: bool) -> Option<()
         return Some(());
     }
     parts.time[2] = scan.exactly(2)?;
-    if scan.one(&['.']) {
+    if extended && scan.one(&['.']) {
         let digits = scan.digits(usize::MAX);
         if digits.is_empty() {
             return None;
         }
         parts.time[3] = fraction(digits);
+        parts.finer = digits.bytes().take(6).skip(3).any(|digit| digit != b'0');
     }
     Some(())
 }
@@ -324,11 +328,11 @@ fn zone_by_format(scan: &mut Scan<'_>) -> Result<i64, NoDate> {
             let minutes = scan.digits(3);
             let length = digits.len() + 1 + minutes.len();
             let minutes = minutes.parse::<i64>().ok().filter(|_| (3..=5).contains(&length));
-            (number, minutes.ok_or(NoDate::Invalid)?)
+            (number, minutes.ok_or(NoDate::Unread)?)
         }
         1 | 2 => (number, 0),
         3 | 4 => (number / 100, number % 100),
-        _ => return Err(NoDate::Invalid),
+        _ => return Err(NoDate::Unread),
     };
     Ok(sign * (hours * 3600 + minutes * 60))
 }

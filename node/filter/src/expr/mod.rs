@@ -14,12 +14,14 @@ mod field;
 mod logic;
 mod object;
 mod pattern;
+mod percentile;
 pub(crate) mod pick;
 mod quick;
 mod search;
 mod set;
 mod sizes;
 mod text;
+mod trigonometry;
 mod zip;
 
 use crate::eval::{Cx, EvalError, Name, Out, Place};
@@ -77,6 +79,8 @@ impl Constant {
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) operator: &'static Operator,
+    /// The call's number in its program.
+    pub(crate) number: u32,
     pub(crate) place: Place,
     pub(crate) args: Box<[Node]>,
     /// The first of the variables that the operator binds.
@@ -225,11 +229,13 @@ static FAMILIES: &[&[Operator]] = &[
     logic::OPERATORS,
     object::OPERATORS,
     pattern::OPERATORS,
+    percentile::OPERATORS,
     pick::OPERATORS,
     search::OPERATORS,
     set::OPERATORS,
     sizes::OPERATORS,
     text::OPERATORS,
+    trigonometry::OPERATORS,
     zip::OPERATORS,
 ];
 
@@ -257,7 +263,7 @@ impl Node {
                 let value = cx.variables[*slot as usize];
                 walk(cx, value, names)
             }
-            Node::Call(call) => (call.operator.apply)(cx, call),
+            Node::Call(call) => call.eval(cx),
             Node::Array(nodes) => {
                 let items = nodes.iter().map(|node| node.eval(cx)).collect::<Result<Vec<_>, _>>()?;
                 cx.array(items)
@@ -282,7 +288,12 @@ impl Node {
             && let Some(decide) = call.operator.decide
         {
             cx.charge(1)?;
-            return decide(cx, call);
+            if let Some(slot) = cx.slot(call) {
+                return Ok(cx.remembered(slot, call.place, |cx| decide(cx, call).map(Value::Bool))?.is_true());
+            }
+            let holds = decide(cx, call);
+            cx.place = call.place;
+            return holds;
         }
         Ok(self.eval(cx)?.is_true())
     }
@@ -322,6 +333,17 @@ impl Node {
 }
 
 impl Call {
+    /// Evaluates the call, unless what it gives is remembered.
+    fn eval<'a>(&'a self, cx: &mut Cx<'a, '_>) -> Out<'a> {
+        if let Some(slot) = cx.slot(self) {
+            return cx.remembered(slot, self.place, |cx| (self.operator.apply)(cx, self));
+        }
+        let value = (self.operator.apply)(cx, self);
+        // Behind a call the evaluation is at this call, whether its parts were evaluated or remembered.
+        cx.place = self.place;
+        value
+    }
+
     /// Evaluates one argument; missing when it was not given.
     fn arg<'a>(&'a self, cx: &mut Cx<'a, '_>, at: usize) -> Out<'a> {
         self.args.get(at).map_or(Ok(Value::Missing), |node| node.eval(cx))

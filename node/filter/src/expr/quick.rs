@@ -29,7 +29,12 @@ impl Node {
             Node::Path(names) => cx.quick_document(names),
             Node::Variable(slot, names) => cx.quick_variable(*slot, names),
             Node::Call(call) => match call.operator.double {
-                Some(double) if cx.charge(1).is_ok() => double(cx, call),
+                Some(_) if cx.slot(call).is_some() => self.eval(cx).map_or(Quick::Other, number),
+                Some(double) if cx.charge(1).is_ok() => {
+                    let number = double(cx, call);
+                    cx.place = call.place;
+                    number
+                }
                 _ => Quick::Other,
             },
             _ => Quick::Other,

@@ -46,6 +46,8 @@ fn coerced<'a>(cx: &mut Cx<'a, '_>, call: &Call, value: Value<'a>) -> Result<&'a
         value if value.is_nullish() => return Ok(""),
         Value::Int32(n) => n.to_string(),
         Value::Int64(n) => n.to_string(),
+        Value::Double(x) if x.is_infinite() => if x > 0.0 { "inf" } else { "-inf" }.to_owned(),
+        Value::Double(x) if x.is_nan() => "nan".to_owned(),
         Value::Double(x) => general(x),
         Value::Date(ms) => super::date_text::iso(ms).unwrap_or_default(),
         Value::Timestamp(t) => timestamp(t),

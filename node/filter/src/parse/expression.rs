@@ -7,6 +7,7 @@ use super::{Parser, suggestion};
 use crate::eval::{Budget, Common, Cx, EvalError, Frame, Name};
 use crate::expr::{Call, Constant, Extra, Form, Node, Operator, SortKey, operator};
 use crate::lanes::Body;
+use crate::plan::Plan;
 use crate::view::{Shapes, Views};
 
 /// MongoDB computes these for each alert, also of constants: their errors are not the pipeline's.
@@ -150,6 +151,7 @@ impl Parser {
         };
         let mut call = Call {
             operator,
+            number: self.call_number(),
             place: self.place(),
             args: Box::new([]),
             slot: self.scope.len() as u32,
@@ -222,15 +224,30 @@ impl Parser {
         None
     }
 
-    /// `$add` and `$multiply`: their constants are moved to the end and folded into one, as MongoDB does.
+    /// `$add`, `$multiply`, `$sum`, `$min`, `$max`: their constants are moved to the end and folded into one, as MongoDB does; what they have
+    /// of their own kind among their arguments is merged into them.
     fn commutative(&mut self, mut call: Call, value: &Json) -> Option<Node> {
         let nodes = self.arguments(call.operator, value, 0, usize::MAX)?;
-        let (constant, mut others): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|n| matches!(n, Node::Constant(_)));
+        let several = nodes.len() > 1;
+        // A lone argument may be an array that is gone through.
+        let merged = nodes.into_iter().flat_map(|node| match node {
+            Node::Call(inner) if several && inner.args.len() > 1 && std::ptr::eq(inner.operator, call.operator) => {
+                inner.args.into_vec()
+            }
+            node => vec![node],
+        });
+        let (constant, mut others): (Vec<_>, Vec<_>) = merged.partition(|n| matches!(n, Node::Constant(_)));
         if others.is_empty() || constant.len() < 2 {
             others.extend(constant);
         } else {
-            let part =
-                Call { operator: call.operator, place: call.place, args: constant.into(), slot: 0, extra: Extra::None };
+            let part = Call {
+                operator: call.operator,
+                number: self.call_number(),
+                place: call.place,
+                args: constant.into(),
+                slot: 0,
+                extra: Extra::None,
+            };
             match self.folded(part) {
                 Node::Call(part) => others.extend(part.args),
                 folded => others.push(folded),
@@ -476,12 +493,11 @@ impl Parser {
 
     /// 1 or -1; true for descending.
     pub(super) fn direction(&mut self, json: &Json) -> Option<bool> {
-        match json {
-            Json::Int(1) | Json::Long(1) => Some(false),
-            Json::Int(-1) | Json::Long(-1) => Some(true),
-            Json::Double(x) if x.abs() == 1.0 => Some(*x < 0.0),
-            other => {
-                self.problem(format!("takes 1 (ascending) or -1 (descending), and this is {}", other.shown()));
+        match crate::number::integral(json.constant().value()) {
+            Some(1) => Some(false),
+            Some(-1) => Some(true),
+            _ => {
+                self.problem(format!("takes 1 (ascending) or -1 (descending), and this is {}", json.shown()));
                 None
             }
         }
@@ -524,9 +540,9 @@ fn constants(nodes: &[Node]) -> Option<Vec<Constant>> {
 
 /// The value of a call on constants; none when it is missing, an error when it fails or is too large to be kept.
 fn evaluate_constant(call: &Call, variables: u32) -> Result<Option<Constant>, EvalError> {
-    let (arena, shapes, mut views, mut common) =
-        (bumpalo::Bump::new(), Shapes::new(), Views::default(), Common::default());
-    let frame = Frame { names: &[], places: &[], shapes: &shapes, table: &[], variables };
+    let (arena, shapes, mut views, plan) = (bumpalo::Bump::new(), Shapes::new(), Views::default(), Plan::default());
+    let mut common = Common::new(&arena, 0);
+    let frame = Frame { names: &[], places: &[], shapes: &shapes, table: &[], variables, plan: &plan };
     let budget = Budget { steps: 10_000, bytes: 1 << 16 };
     let mut cx = Cx::new(&arena, (&mut views, &mut common), frame, &[5, 0, 0, 0, 0], (0, budget));
     let value = (call.operator.apply)(&mut cx, call)?;

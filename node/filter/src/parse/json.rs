@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::literal;
 use crate::expr::Constant;
 use crate::raw;
 use crate::value::Value;
@@ -26,8 +27,12 @@ pub(crate) enum Json {
     MinKey,
     MaxKey,
     Undefined,
+    /// Seconds since 1970 in the upper half, a count in the lower.
+    Timestamp(u64),
     /// Pattern and options.
     Regex(String, String),
+    /// Of a rarer type: its type byte and its bytes.
+    Other(u8, Vec<u8>),
     Array(Vec<Json>),
     Object(Vec<(String, Json)>),
 }
@@ -68,6 +73,13 @@ impl Json {
                     (serde_json::Value::from(pattern.as_str()), serde_json::Value::from(options.as_str()));
                 write!(out, "{{\"$regularExpression\":{{\"pattern\":{pattern},\"options\":{options}}}}}")
             }
+            Json::Timestamp(t) => {
+                write!(out, "{{\"$timestamp\":{{\"t\":{},\"i\":{}}}}}", t >> 32, t & 0xffff_ffff)
+            }
+            Json::Other(kind, bytes) => {
+                literal::write(*kind, bytes, out);
+                Ok(())
+            }
             Json::Array(items) => {
                 for (at, item) in items.iter().enumerate() {
                     out.push(if at == 0 { '[' } else { ',' });
@@ -106,10 +118,12 @@ impl Json {
             Json::MinKey => Value::MinKey,
             Json::MaxKey => Value::MaxKey,
             Json::Undefined => Value::Undefined,
+            Json::Timestamp(t) => Value::Timestamp(*t),
             Json::Text(text) => return Constant::Text(text.as_str().into()),
             Json::Regex(pattern, options) => {
                 return Constant::Bytes(raw::REGEX, format!("{pattern}\0{options}\0").into_bytes().into());
             }
+            Json::Other(kind, bytes) => return Constant::Bytes(*kind, bytes.as_slice().into()),
             Json::Array(items) => {
                 let constants: Vec<_> = items.iter().map(Json::constant).collect();
                 return array_constant(&constants);
@@ -144,11 +158,8 @@ pub(crate) fn literal(fields: &[(String, Json)]) -> Option<Result<Json, String>>
         "$maxKey" => Some(Json::MaxKey),
         "$undefined" => Some(Json::Undefined),
         "$regularExpression" => regex(value),
-        "$numberDecimal" => {
-            return Some(Err("decimal128 is not supported; write it as a double".to_owned()));
-        }
-        "$binary" | "$uuid" | "$timestamp" | "$code" | "$symbol" | "$dbPointer" => {
-            return Some(Err(format!("`{key}` literals are not supported")));
+        "$numberDecimal" | "$binary" | "$uuid" | "$timestamp" | "$code" | "$symbol" | "$dbPointer" => {
+            literal::read(key, value)
         }
         _ => return None,
     };

@@ -220,7 +220,7 @@ impl Parser {
             _ => {
                 let (operator, slot) = (operator(name)?, self.slots(1));
                 let args = Box::new([Node::Variable(slot, Box::new([]))]);
-                Fold::Operator(Call { operator, place, args, slot, extra: Extra::None })
+                Fold::Operator(Call { operator, number: self.call_number(), place, args, slot, extra: Extra::None })
             }
         };
         Some(Accumulator::Fold(fold, node))

@@ -6,6 +6,7 @@ mod expression;
 mod extension;
 mod field;
 pub(crate) mod json;
+mod literal;
 mod many;
 mod optimise;
 pub(crate) mod paths;
@@ -52,6 +53,8 @@ pub(crate) struct Parsed {
     pub(crate) names: Vec<Box<str>>,
     pub(crate) places: Vec<Box<str>>,
     pub(crate) variables: u32,
+    /// How many calls there are: their numbers are below this.
+    pub(crate) calls: u32,
     pub(crate) access: Access,
     /// The paths of the alert that are read.
     pub(crate) paths: Vec<paths::ReadPath>,
@@ -85,6 +88,7 @@ pub(crate) fn parse(text: &str, dialect: &Dialect) -> Result<Parsed, Vec<Problem
         names: parser.names,
         places: parser.places,
         variables: parser.variables,
+        calls: parser.calls,
         access: parser.access,
         paths: parser.noted.list,
         canonical,
@@ -103,6 +107,7 @@ pub(crate) struct Parser {
     /// Bound variables, innermost last; a variable's slot is its place here.
     scope: Vec<String>,
     variables: u32,
+    calls: u32,
     access: Access,
     dialect: Dialect,
     /// The sky maps that are named, each with the digest of its content.
@@ -143,6 +148,12 @@ impl Parser {
         let result = f(self);
         self.path.truncate(length);
         result
+    }
+
+    /// The next call's number.
+    fn call_number(&mut self) -> u32 {
+        self.calls += 1;
+        self.calls - 1
     }
 
     /// The current path, for errors of the evaluation.

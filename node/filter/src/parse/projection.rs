@@ -130,7 +130,7 @@ impl Parser {
                         p.collect(inner, &parts, adds, entries);
                         return;
                     }
-                    Json::Bool(_) | Json::Int(_) | Json::Long(_) | Json::Double(_) if !adds => {
+                    Json::Bool(_) | Json::Int(_) | Json::Long(_) | Json::Double(_) | Json::Other(crate::raw::DECIMAL, _) if !adds => {
                         if value.constant().value().is_true() { What::Include } else { What::Exclude }
                     }
                     expression => match p.expression(expression) {

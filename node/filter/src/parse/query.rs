@@ -4,11 +4,14 @@ use std::cmp::Ordering;
 
 use super::json::Json;
 use super::{Parser, optimise, suggestion};
+use crate::bits::Bits;
+use crate::decimal::Decimal;
 use crate::query::{Comparison, Element, Part, Query, Test};
 use crate::raw;
+use crate::value::Value;
 
 pub(crate) const LOGICAL: [&str; 5] = ["$and", "$or", "$nor", "$expr", "$comment"];
-pub(crate) const OPERATORS: [&str; 17] = [
+pub(crate) const OPERATORS: [&str; 21] = [
     "$eq",
     "$ne",
     "$gt",
@@ -24,6 +27,10 @@ pub(crate) const OPERATORS: [&str; 17] = [
     "$size",
     "$type",
     "$mod",
+    "$bitsAllSet",
+    "$bitsAllClear",
+    "$bitsAnySet",
+    "$bitsAnyClear",
     "$regex",
     "$options",
 ];
@@ -205,6 +212,15 @@ impl Parser {
             "$size" => self.whole_number(value).map(|n| Element::Test(Test::Size(n))),
             "$type" => self.types(value).map(|types| Element::Test(Test::Type(types))),
             "$mod" => self.modulo(value).map(Element::Test),
+            "$bitsAllSet" | "$bitsAllClear" | "$bitsAnySet" | "$bitsAnyClear" => {
+                match Bits::parse(key, &value.constant()) {
+                    Ok(bits) => Some(Element::Test(Test::Bits(bits))),
+                    Err(needs) => {
+                        self.problem(format!("{needs}, and this is {}", value.shown()));
+                        None
+                    }
+                }
+            }
             "$regex" => {
                 let (pattern, own) = match value {
                     Json::Text(pattern) => (pattern.as_str(), ""),
@@ -291,7 +307,7 @@ impl Parser {
     }
 
     fn whole_number(&mut self, value: &Json) -> Option<i64> {
-        let number = crate::number::integral(value.constant().value());
+        let number = crate::number::int(value.constant().value()).map(i64::from);
         if number.is_none_or(|n| n < 0) {
             self.problem(format!("takes a whole number from 0 up, and this is {}", value.shown()));
         }
@@ -299,8 +315,11 @@ impl Parser {
     }
 
     fn modulo(&mut self, value: &Json) -> Option<Test> {
-        let number =
-            |json: &Json| crate::number::double(json.constant().value()).and_then(|x| crate::number::whole(x.trunc()));
+        let number = |json: &Json| match json.constant().value() {
+            Value::Double(x) => crate::number::whole(x.trunc()),
+            Value::Other(raw::DECIMAL, bytes) => Decimal::read(bytes).truncated(),
+            value => crate::number::integral(value),
+        };
         if let [divisor, rest] = self.list(value)?
             && let (Some(divisor), Some(rest)) = (number(divisor), number(rest))
             && divisor != 0
@@ -450,6 +469,7 @@ fn rank(query: &Query) -> u8 {
             Test::Compare(Comparison::Gte, _) => 9,
             Test::Regex(_) => 10,
             Test::Mod(..) => 11,
+            Test::Bits(bits) => bits.rank(),
             Test::Exists => 12,
             Test::In(..) => 13,
             Test::Type(_) => 20,

@@ -169,6 +169,13 @@ impl Series {
         self.bytes.extend_from_slice(point);
     }
 
+    /// The points that `keep` admits.
+    pub fn only(&self, keep: impl Fn(&PointHead) -> bool) -> Self {
+        let mut kept = Self::default();
+        self.iter().filter(|point| keep(&point.head)).for_each(|point| kept.push_encoded(point.encoded));
+        kept
+    }
+
     /// Writes the documents of the points that `keep` admits as a BSON array under `key`.
     pub fn write_array(&self, key: &str, keep: impl Fn(&PointHead) -> bool, writer: &mut Writer<'_>) {
         let array = writer.open_array(key);

@@ -114,7 +114,7 @@ pub(crate) fn measure(row: &Row) -> anyhow::Result<Value> {
     let mut packets = Packets::open(row.packets.as_deref())?;
     let config = Config::load(None, std::env::vars())?;
     let compute = Compute::start(row.workers)?;
-    let list = filters::load(Some(&row.filters), &config.filters.permissions)?;
+    let list = filters::load(Some(&row.filters), &config.filters)?;
     let filters = Arc::new(Filters::new(list));
     let documents = Arc::new(Store::open(&row.out.join("store"), true)?);
     let catalogs = Catalogs::new(CatalogSet::open_dir(&row.catalogs)?, &config.crossmatch)?;

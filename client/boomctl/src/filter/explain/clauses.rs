@@ -191,6 +191,7 @@ fn call(expression: &Value) -> Option<(&str, &Value)> {
 
 #[cfg(test)]
 mod tests {
+    use boom_filter::Dialect;
     use bson::{RawDocumentBuf, doc};
 
     use super::*;
@@ -202,7 +203,7 @@ mod tests {
             "empty": [],
         };
         let document = RawDocumentBuf::try_from(&document).expect("it can be written");
-        let clauses = rejecting(On { document: &document, now: 0 }, &query, "[0].$match");
+        let clauses = rejecting(On { document: &document, now: 0, dialect: &Dialect::default() }, &query, "[0].$match");
         clauses.into_iter().map(|clause| format!("{}: {}", clause.path, clause.message)).collect()
     }
 

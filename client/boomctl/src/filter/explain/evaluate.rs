@@ -1,22 +1,33 @@
 //! Parts of a pipeline as pipelines of their own: what the engine itself says of them.
 
-use boom_filter::{Budget, EvalError, FilterSet, Outcome, Program, Rules};
+use boom_filter::{Budget, Dialect, EvalError, FilterSet, Outcome, Program, Rules};
 use bson::{Bson, Document, RawDocument};
 use serde_json::{Value, json};
 
+use super::super::file::multiplies;
 use crate::output;
 
-/// What a pipeline is evaluated on: a document, and the alert's time (ms).
+/// What a pipeline is evaluated on: a document, the alert's time (ms), and the extensions that there are.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct On<'d> {
     pub(super) document: &'d RawDocument,
     pub(super) now: i64,
+    pub(super) dialect: &'d Dialect,
 }
 
 impl On<'_> {
     /// What these stages make of the document; an error for stages that can not stand alone.
     pub(super) fn run(&self, stages: &[Value]) -> Result<Outcome, String> {
-        Ok(program(stages)?.evaluate(self.document, self.now))
+        Ok(program(stages, self.dialect)?.evaluate(self.document, self.now))
+    }
+
+    /// How many documents these stages make of it.
+    pub(super) fn count(&self, stages: &[Value]) -> usize {
+        if !multiplies(stages) {
+            return 1;
+        }
+        let all = program(stages).ok().and_then(|program| program.evaluate_all(self.document, self.now).ok());
+        all.map_or(0, |all| all.len())
     }
 
     /// Whether the document matches a query.
@@ -66,9 +77,9 @@ impl On<'_> {
 }
 
 /// A pipeline of these stages.
-pub(super) fn program(stages: &[Value]) -> Result<Program, String> {
+fn program(stages: &[Value], dialect: &Dialect) -> Result<Program, String> {
     let text = Value::from(stages).to_string();
-    Program::parse(&text, Rules::None)
+    Program::parse_in(&text, Rules::None, dialect)
         .map_err(|problems| problems.first().map_or_else(String::new, ToString::to_string))
 }
 
