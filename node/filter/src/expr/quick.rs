@@ -1,6 +1,6 @@
 //! The short way for what filters do most: arithmetic and comparisons on doubles that lie in the alert.
 //!
-//! It gives the very answer of the long way, or none; it never fails. A number in a register costs a fraction of a value in memory.
+//! It gives the very answer of the long way, or none; it never fails, and asks for nothing that is remembered: its steps are its own. A number in a register costs a fraction of a value in memory.
 
 use super::{Call, Constant, Node};
 use crate::eval::{Cx, Name};
@@ -29,7 +29,6 @@ impl Node {
             Node::Path(names) => cx.quick_document(names),
             Node::Variable(slot, names) => cx.quick_variable(*slot, names),
             Node::Call(call) => match call.operator.double {
-                Some(_) if cx.slot(call).is_some() => self.eval(cx).map_or(Quick::Other, number),
                 Some(double) if cx.charge(1).is_ok() => {
                     let number = double(cx, call);
                     cx.place = call.place;
