@@ -9,7 +9,7 @@ use std::str::Chars;
 use regex::{Regex, RegexBuilder};
 
 /// Bytes of a compiled regular expression, and of what its search keeps.
-const MAX_BYTES: usize = 1 << 18;
+const MAX_BYTES: usize = 1 << 17;
 /// Bytes of a pattern.
 const MAX_PATTERN: usize = 1 << 13;
 

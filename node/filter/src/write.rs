@@ -101,11 +101,8 @@ impl<'a> Cx<'a, '_> {
     }
 
     fn write_element(&mut self, out: &mut Vec<u8>, name: &str, value: Value<'a>) -> Result<(), EvalError> {
-        let before = out.len();
+        self.charge_bytes(name.len() + 2)?;
         header(out, type_byte(value), name);
-        if matches!(value, Value::RawDocument(_, b) | Value::RawArray(_, b) | Value::Other(_, b) if b.len() > 1024) {
-            self.charge_bytes(out.len() - before)?;
-        }
         self.write_value(out, value)
     }
 

@@ -219,6 +219,9 @@ impl Parser {
                 call.extra = Extra::Sort(self.at_key("sortBy", |p| p.sort_key(by?))?);
             }
         }
+        if name.starts_with("$regex") && !self.one_more_pattern() {
+            return None;
+        }
         if let Some(prepare) = operator.prepare {
             match prepare(&call.args) {
                 Ok(extra) => call.extra = extra,

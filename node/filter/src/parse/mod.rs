@@ -27,6 +27,8 @@ use json::Json;
 
 /// Longer pipelines are refused: what is written by a person is far shorter.
 const MAX_JSON: usize = 1 << 20;
+/// More regular expressions than this are refused: each may be large once compiled.
+const MAX_PATTERNS: u32 = 100;
 /// More problems than this are not listed.
 const MAX_PROBLEMS: usize = 50;
 
@@ -108,6 +110,7 @@ pub(crate) struct Parser {
     scope: Vec<String>,
     variables: u32,
     calls: u32,
+    patterns: u32,
     access: Access,
     dialect: Dialect,
     /// The sky maps that are named, each with the digest of its content.
@@ -150,6 +153,15 @@ impl Parser {
         let result = f(self);
         self.path.truncate(length);
         result
+    }
+
+    /// Counts a regular expression; false, with a problem, when there are too many.
+    fn one_more_pattern(&mut self) -> bool {
+        self.patterns += 1;
+        if self.patterns == MAX_PATTERNS + 1 {
+            self.problem(format!("a pipeline has at most {MAX_PATTERNS} regular expressions; join some of them by |"));
+        }
+        self.patterns <= MAX_PATTERNS
     }
 
     /// The next call's number.

@@ -399,6 +399,9 @@ impl Parser {
     }
 
     fn regex(&mut self, pattern: &str, options: &str) -> Option<regex::Regex> {
+        if !self.one_more_pattern() {
+            return None;
+        }
         match crate::pcre::compile(pattern, options) {
             Ok(regex) => Some(regex),
             Err(reason) => {
