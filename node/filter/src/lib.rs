@@ -14,6 +14,7 @@ mod dialect;
 mod eval;
 mod expr;
 mod file;
+mod gate;
 mod lanes;
 mod language;
 mod many;

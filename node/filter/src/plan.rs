@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::expr::{Call, Constant, Extra, Form, Node, SortKey};
 use crate::parse::Parsed;
-use crate::project::{Projection, Step};
+use crate::project::{Mode, Projection, Step};
 use crate::query::{Query, Test};
 use crate::stage::Stage;
 use crate::write;
@@ -35,6 +35,8 @@ pub(crate) struct Plan {
 pub(crate) struct StagePlan {
     /// The document that the stage makes.
     pub(crate) whole: u32,
+    /// What a `$project` keeps of its document, before it computes.
+    pub(crate) included: u32,
     /// Whether each clause of a `$match` holds.
     pub(crate) clauses: Box<[u32]>,
 }
@@ -69,7 +71,9 @@ impl Plan {
             return;
         }
         if self.stages.is_empty() {
-            self.stages = vec![StagePlan { whole: NO_SLOT, clauses: Box::new([]) }; parsed.stages.len()].into();
+            self.stages =
+                vec![StagePlan { whole: NO_SLOT, included: NO_SLOT, clauses: Box::new([]) }; parsed.stages.len()]
+                    .into();
         }
         match place {
             Spot::Clause(stage, clause) => {
@@ -80,6 +84,7 @@ impl Plan {
                 stage.clauses = clauses.into();
             }
             Spot::Stage(stage) => self.stages[stage as usize].whole = slot,
+            Spot::Included(stage) => self.stages[stage as usize].included = slot,
             Spot::Call(_) => {}
         }
     }
@@ -94,6 +99,8 @@ enum Spot {
     Call(u32),
     Clause(u32, u32),
     Stage(u32),
+    /// What the stage keeps.
+    Included(u32),
 }
 
 #[derive(Debug)]
@@ -226,6 +233,9 @@ impl Walk<'_, '_> {
                 Stage::Match(query) => self.clauses(number, query, document),
                 Stage::Project(mode, projection) => {
                     document = self.within(Spot::Stage(number), |walk| {
+                        if *mode == Mode::Include && projection.computes {
+                            walk.within(Spot::Included(number), |walk| walk.included(projection, document));
+                        }
                         let mut hash = Hash::new("project");
                         hash.bytes(&document);
                         hash.number(*mode as u64);
@@ -321,6 +331,24 @@ impl Walk<'_, '_> {
             }
         }
         Seen { key: hash.key(), size, free: 0 }
+    }
+
+    /// What a projection keeps: its names alone.
+    fn included(&self, projection: &Projection, document: Key) -> Seen {
+        let mut hash = Hash::new("included");
+        hash.bytes(&document);
+        let mut size = 1;
+        let name = |name: &u32| &*self.parsed.names[*name as usize];
+        projection.leaves.iter().for_each(|leaf| hash.text(name(leaf)));
+        for (child, below) in &projection.children {
+            hash.text(name(child));
+            // Whether it computes decides what becomes of elements that are no documents.
+            hash.number(u64::from(below.computes));
+            let seen = self.included(below, document);
+            hash.bytes(&seen.key);
+            size += seen.size;
+        }
+        Seen { key: hash.key(), size: size + projection.leaves.len() as u32, free: 0 }
     }
 
     fn projection(

@@ -5,6 +5,7 @@
 
 use crate::eval::{Cx, EvalError, Name, Out};
 use crate::expr::Node;
+use crate::plan::NO_SLOT;
 use crate::value::{Fields, Value};
 
 /// What happens to the fields that are not named.
@@ -39,11 +40,26 @@ pub(crate) enum Step {
 type Pairs<'a> = Vec<(&'a str, Value<'a>)>;
 
 impl Projection {
-    /// The document that the stage passes on.
-    pub(crate) fn apply<'a>(&'a self, cx: &mut Cx<'a, '_>, mode: Mode) -> Out<'a> {
+    /// The document that the stage passes on. What it keeps of its document is remembered in the slot, if that is one.
+    pub(crate) fn apply<'a>(&'a self, cx: &mut Cx<'a, '_>, (mode, slot): (Mode, u32)) -> Out<'a> {
         let input = cx.document;
         let mut fields = match mode {
-            Mode::Include => self.include(cx, input)?,
+            Mode::Include => {
+                let included = |cx: &mut Cx<'a, '_>| {
+                    let fields = self.include(cx, input)?;
+                    cx.object(fields)
+                };
+                let place = cx.place;
+                let kept = if slot == NO_SLOT { included(cx)? } else { cx.remembered(slot, place, included)? };
+                cx.place = place;
+                if !self.computes {
+                    return Ok(kept);
+                }
+                let Value::Document(_, fields) = kept else { return Ok(kept) };
+                let mut all = Vec::with_capacity(fields.len() + self.order.len());
+                all.extend_from_slice(fields);
+                all
+            }
             Mode::Exclude => self.exclude(cx, input)?,
             Mode::Add => fields_with_views(cx, input)?,
         };

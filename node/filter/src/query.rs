@@ -9,7 +9,7 @@ use crate::bits::Bits;
 use crate::compare::rank;
 use crate::decimal::Decimal;
 use crate::eval::{Cx, EvalError, Name};
-use crate::expr::{Constant, Node};
+use crate::expr::{Constant, Node, Quick};
 use crate::number::{integral, whole};
 use crate::raw;
 use crate::value::{Fields, Value};
@@ -23,7 +23,7 @@ pub(crate) enum Query {
     Not(Box<Query>),
     /// Some value at the path passes the test.
     Field(QueryPath, Test),
-    Expr(Node),
+    Expr(Box<Node>),
     /// What follows from an `$expr` for one field: true wherever the `$expr` may be, also on every array.
     Hint(Box<[Name]>, Comparison, Constant),
 }
@@ -96,9 +96,49 @@ impl Query {
                 Ok(false)
             }
             Query::Not(query) => Ok(!query.matches(cx, document)?),
-            Query::Field(path, test) => test.at(cx, document, path),
+            Query::Field(path, Test::Compare(comparison, Constant::Scalar(constant))) => {
+                if let (Quick::Double(a) | Quick::Int(a), Some(b)) = (cx.quick_parts(document, path), finite(*constant))
+                {
+                    return Ok(comparison.holds(a, b));
+                }
+                self.slow(cx, document)
+            }
+            Query::Field(..) => self.slow(cx, document),
             Query::Expr(node) => node.is_true(cx),
             Query::Hint(path, comparison, constant) => hints(cx, document, path, (*comparison, constant.value())),
+        }
+    }
+}
+
+impl Query {
+    /// The test of a field, of whatever type and through arrays.
+    fn slow<'a>(&'a self, cx: &mut Cx<'a, '_>, document: Value<'a>) -> Result<bool, EvalError> {
+        match self {
+            Query::Field(path, test) => test.at(cx, document, path),
+            _ => Ok(false),
+        }
+    }
+}
+
+/// The finite number that a constant is exactly.
+pub(crate) fn finite(constant: Value<'_>) -> Option<f64> {
+    match constant {
+        Value::Double(x) if x.is_finite() => Some(x),
+        Value::Int32(n) => Some(f64::from(n)),
+        _ => None,
+    }
+}
+
+impl Comparison {
+    /// Whether a number compares so with a finite one; NaN does with none.
+    #[inline]
+    pub(crate) fn holds(self, a: f64, b: f64) -> bool {
+        match self {
+            Comparison::Eq => a == b,
+            Comparison::Gt => a > b,
+            Comparison::Gte => a >= b,
+            Comparison::Lt => a < b,
+            Comparison::Lte => a <= b,
         }
     }
 }

@@ -9,6 +9,7 @@ use bson::{RawDocument, RawDocumentBuf};
 use bumpalo::Bump;
 
 use crate::eval::{Budget, Common, Cx, EvalError, Fault, Frame};
+use crate::gate::{self, Gates, Numbers};
 use crate::plan::{self, Plan};
 use crate::program::Program;
 use crate::raw;
@@ -39,6 +40,7 @@ pub struct FilterSet {
     distinct: Vec<Distinct>,
     /// For each program its place among the distinct ones.
     members: Vec<usize>,
+    gates: Gates,
     shapes: Shapes,
     /// How many answers are remembered for an alert.
     slots: usize,
@@ -61,6 +63,7 @@ struct Distinct {
 pub struct Scratch {
     arena: Bump,
     views: Views,
+    numbers: Numbers,
     token: Arc<()>,
 }
 
@@ -84,12 +87,14 @@ impl FilterSet {
             distinct[at].members.push(index);
             members.push(at);
         }
+        let mut gates = Gates::default();
         let (plans, slots) = plan::plans(distinct.iter().map(|entry| entry.program.parsed()));
         for (entry, plan) in distinct.iter_mut().zip(plans) {
             entry.table = Access::table(&shapes, &entry.program.parsed().names);
             entry.plan = plan;
+            gates.add(entry.program.parsed(), &shapes);
         }
-        FilterSet { distinct, members, shapes, slots, reads, budget, token: Arc::new(()) }
+        FilterSet { distinct, members, gates, shapes, slots, reads, budget, token: Arc::new(()) }
     }
 
     /// How many programs the set has.
@@ -149,6 +154,7 @@ impl FilterSet {
             *scratch = self.scratch();
         }
         scratch.views.begin(&self.shapes, bytes);
+        self.gates.begin(&mut scratch.numbers);
         let mut next = 0;
         while next < self.distinct.len() {
             next = self.evaluate_from(next, bytes, (now_ms, scratch), &enabled, &mut each);
@@ -171,14 +177,24 @@ impl FilterSet {
         each: &mut impl FnMut(usize, &Outcome),
     ) -> usize {
         let mut common = Common::new(&scratch.arena, self.slots);
+        let gated = self.budget.steps >= gate::LEAST_STEPS;
         for (at, entry) in self.distinct.iter().enumerate().skip(first) {
             let mut wanted = entry.members.iter().filter(|index| enabled(**index)).peekable();
             if wanted.peek().is_none() {
                 continue;
             }
+            let mut held = 0;
+            if gated {
+                let state = (&mut scratch.views, &mut scratch.numbers);
+                let Some(known) = self.gates.hold(at, (&self.shapes, bytes), state) else {
+                    wanted.for_each(|index| each(*index, &Outcome::Rejected));
+                    continue;
+                };
+                held = known;
+            }
             let frame = self.frame(entry);
             let views = (&mut scratch.views, &mut common);
-            let outcome = outcome(Cx::new(&scratch.arena, views, frame, bytes, (now_ms, self.budget)), entry);
+            let outcome = outcome(Cx::new(&scratch.arena, views, frame, bytes, (now_ms, self.budget)), entry, held);
             wanted.for_each(|index| each(*index, &outcome));
             if scratch.arena.allocated_bytes() > KEPT_ARENA {
                 return at + 1;
@@ -200,8 +216,9 @@ impl FilterSet {
     }
 }
 
-fn outcome<'a>(mut cx: Cx<'a, '_>, entry: &'a Distinct) -> Outcome {
-    match stage::run(&mut cx, &entry.program.parsed().stages) {
+/// What a program says, of which so many first clauses are known to hold.
+fn outcome<'a>(mut cx: Cx<'a, '_>, entry: &'a Distinct, held: usize) -> Outcome {
+    match stage::run(&mut cx, &entry.program.parsed().stages, (&entry.plan.stages, held)) {
         Ok(None) => Outcome::Rejected,
         Ok(Some(document)) => match cx.write(document) {
             Ok(bytes) => passed(bytes),

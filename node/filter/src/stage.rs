@@ -4,8 +4,9 @@
 
 use crate::eval::{Cx, EvalError, Place};
 use crate::expr::Node;
+use crate::gate;
 use crate::many::{self, Many};
-use crate::plan::NO_SLOT;
+use crate::plan::{NO_SLOT, StagePlan};
 use crate::project::{Mode, Projection};
 use crate::query::Query;
 use crate::redact::Redact;
@@ -29,22 +30,33 @@ pub(crate) enum Stage {
     Many(Many),
 }
 
-/// Runs the stages; none when the document does not pass, the first where there are several.
-pub(crate) fn run<'a>(cx: &mut Cx<'a, '_>, stages: &'a [(Place, Stage)]) -> Result<Option<Value<'a>>, EvalError> {
+/// Runs the stages, with where their answers are remembered and how many of the first clauses are known to hold; none when the document does not pass, the first where there are several.
+pub(crate) fn run<'a>(
+    cx: &mut Cx<'a, '_>,
+    stages: &'a [(Place, Stage)],
+    (plans, held): (&'a [StagePlan], usize),
+) -> Result<Option<Value<'a>>, EvalError> {
     for (at, (place, stage)) in stages.iter().enumerate() {
         cx.place = *place;
+        let plan = plans.get(at);
         match stage {
             Stage::Match(query) => {
-                if !matches(cx, query, (at, *place))? {
+                if !matches(
+                    cx,
+                    query,
+                    (plan.map_or(&[], |plan| &plan.clauses), *place),
+                    if at == 0 { held } else { 0 },
+                )? {
                     return Ok(None);
                 }
             }
             Stage::Project(mode, projection) => {
-                cx.document = match cx.frame.plan.stages.get(at) {
+                let included = plan.map_or(NO_SLOT, |plan| plan.included);
+                cx.document = match plan {
                     Some(plan) if plan.whole != NO_SLOT => {
-                        cx.remembered(plan.whole, *place, |cx| projection.apply(cx, *mode))?
+                        cx.remembered(plan.whole, *place, |cx| projection.apply(cx, (*mode, included)))?
                     }
-                    _ => projection.apply(cx, *mode)?,
+                    _ => projection.apply(cx, (*mode, included))?,
                 };
                 // Whether the stage was run or remembered.
                 cx.place = *place;
@@ -78,9 +90,13 @@ pub(crate) fn run<'a>(cx: &mut Cx<'a, '_>, stages: &'a [(Place, Stage)]) -> Resu
 }
 
 /// Whether the stage's document matches; clauses that other programs have too are remembered.
-fn matches<'a>(cx: &mut Cx<'a, '_>, query: &'a Query, (at, place): (usize, Place)) -> Result<bool, EvalError> {
+fn matches<'a>(
+    cx: &mut Cx<'a, '_>,
+    query: &'a Query,
+    (slots, place): (&[u32], Place),
+    held: usize,
+) -> Result<bool, EvalError> {
     let document = cx.document;
-    let slots: &[u32] = cx.frame.plan.stages.get(at).map_or(&[], |plan| &plan.clauses);
     let clauses = match query {
         Query::All(clauses) => {
             cx.charge(1)?;
@@ -88,7 +104,8 @@ fn matches<'a>(cx: &mut Cx<'a, '_>, query: &'a Query, (at, place): (usize, Place
         }
         _ => std::slice::from_ref(query),
     };
-    for (number, clause) in clauses.iter().enumerate() {
+    cx.charge(held as u64 * gate::STEPS)?;
+    for (number, clause) in clauses.iter().enumerate().skip(held) {
         let holds = match slots.get(number) {
             Some(slot) if *slot != NO_SLOT => {
                 cx.remembered(*slot, place, |cx| clause.matches(cx, document).map(Value::Bool))?.is_true()

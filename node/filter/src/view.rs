@@ -46,6 +46,11 @@ impl Shapes {
         self.kinds[kind].names.iter().position(|n| **n == *name.as_bytes()).map_or(NONE, |n| n as u16)
     }
 
+    /// The kind of the documents in a slot, if any of their names is wanted.
+    pub(crate) fn below(&self, kind: usize, slot: u16) -> Option<u16> {
+        self.kinds[kind].children.get(usize::from(slot)).copied().filter(|child| *child != NONE)
+    }
+
     /// Wants a name in a kind; its slot, or [`NONE`] when there are too many.
     pub(crate) fn want(&mut self, kind: usize, name: &str) -> u16 {
         let slot = self.slot(kind, name);

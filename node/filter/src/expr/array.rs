@@ -296,10 +296,11 @@ fn sort<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     }
     cx.place = call.place;
     let all = cx.elements(array)?;
-    match &call.extra {
-        Extra::Sort(SortKey::Paths(paths)) => sort_by_paths(cx, &all, paths),
+    let by = if let Extra::Sort(by) = &call.extra { Some(&**by) } else { None };
+    match by {
+        Some(SortKey::Paths(paths)) => sort_by_paths(cx, &all, paths),
         other => {
-            let down = matches!(other, Extra::Sort(SortKey::Whole(true)));
+            let down = matches!(other, Some(SortKey::Whole(true)));
             let mut all = all;
             cx.sort(&mut all, |cx, a, b| Ok(directed(cx.compare(*a, *b)?, down)))?;
             cx.array(all)

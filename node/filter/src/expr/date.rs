@@ -38,7 +38,7 @@ const fn part(name: &'static str, apply: super::Apply) -> Operator {
 pub(super) fn zone_at(args: &[Node], at: usize) -> Result<Extra, String> {
     let Some(Node::Constant(constant)) = args.get(at) else { return Ok(Extra::None) };
     let Value::Text(name) = constant.value() else { return Ok(Extra::None) };
-    Ok(Zone::find(name).map_or(Extra::None, Extra::Zone))
+    Ok(Zone::find(name).map_or(Extra::None, |zone| Extra::Zone(Box::new(zone))))
 }
 
 /// The time zone that this argument names, UTC when it was not written; `None` for null.
@@ -47,7 +47,7 @@ pub(super) fn zone<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, at: usize) -> Result
         return Ok(Some(Zone::UTC));
     }
     if let Extra::Zone(zone) = &call.extra {
-        return Ok(Some(zone.clone()));
+        return Ok(Some((**zone).clone()));
     }
     let name = call.arg(cx, at)?;
     zone_named(cx, call, name)

@@ -88,20 +88,20 @@ pub(crate) struct Call {
     pub(crate) extra: Extra,
 }
 
-/// What an operator has besides expressions, prepared when the program is parsed.
+/// What an operator has besides expressions, prepared when the program is parsed. Boxed, since most have none: small trees are fast trees.
 #[derive(Debug)]
 pub(crate) enum Extra {
     None,
     /// What `$sortArray` sorts by.
-    Sort(SortKey),
+    Sort(Box<SortKey>),
     /// A constant regular expression; none for null.
-    Pattern(Option<regex::Regex>),
+    Pattern(Option<Box<regex::Regex>>),
     /// A constant time zone.
-    Zone(Zone),
+    Zone(Box<Zone>),
     /// Where `$boom.inMoc` looks.
     Map(SkyMap),
     /// The body of `$map` and `$filter` in lane form.
-    Lanes(Body),
+    Lanes(Box<Body>),
 }
 
 impl Extra {

@@ -31,7 +31,7 @@ fn prepare(args: &[Node]) -> Result<Extra, String> {
         _ => None,
     };
     match (constant(1), constant(2)) {
-        (Some(pattern), Some(options)) => Ok(Extra::Pattern(compiled(pattern, options)?)),
+        (Some(pattern), Some(options)) => Ok(Extra::Pattern(compiled(pattern, options)?.map(Box::new))),
         _ => Ok(Extra::None),
     }
 }
@@ -65,7 +65,7 @@ fn compiled(pattern: Value<'_>, options: Value<'_>) -> Result<Option<Regex>, Str
 fn operands<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Result<Option<(&'a str, Cow<'a, Regex>)>, EvalError> {
     let input = call.arg(cx, 0)?;
     let pattern = if let Extra::Pattern(pattern) = &call.extra {
-        pattern.as_ref().map(Cow::Borrowed)
+        pattern.as_deref().map(Cow::Borrowed)
     } else {
         let (pattern, options) = (call.arg(cx, 1)?, call.arg(cx, 2)?);
         let length = match pattern {

@@ -4,6 +4,7 @@
 
 use super::{Call, Constant, Node};
 use crate::eval::{Cx, Name};
+use crate::query::Part;
 use crate::raw;
 use crate::value::{UNSEEN, Value};
 use crate::view::NONE;
@@ -61,52 +62,61 @@ impl<'a> Cx<'a, '_> {
     /// The number at a path of the stage's document.
     #[inline]
     pub(crate) fn quick_document(&mut self, names: &'a [Name]) -> Quick {
-        self.quick_in(self.document, names)
+        self.quick_in(self.document, names.iter().copied())
     }
 
     /// The number at a path of a variable.
     #[inline]
     pub(crate) fn quick_variable(&mut self, slot: u32, names: &'a [Name]) -> Quick {
-        self.quick_in(self.variables[slot as usize], names)
+        self.quick_in(self.variables[slot as usize], names.iter().copied())
     }
 
-    fn quick_in(&mut self, mut value: Value<'a>, mut names: &'a [Name]) -> Quick {
+    /// The number at a path of a query.
+    #[inline]
+    pub(crate) fn quick_parts(&mut self, document: Value<'a>, path: &'a [Part]) -> Quick {
+        self.quick_in(document, path.iter().map(|part| part.name))
+    }
+
+    #[inline]
+    fn quick_in(&mut self, mut value: Value<'a>, mut names: impl ExactSizeIterator<Item = Name>) -> Quick {
         // Through the part of a document that a stage has made.
-        while let (Value::Document(_, fields), [name, rest @ ..]) = (value, names) {
+        while let Value::Document(_, fields) = value {
+            let Some(name) = names.next() else { return Quick::Other };
             if fields.len() > 16 {
                 return Quick::Other;
             }
-            let name = self.name(*name);
+            let name = self.name(name);
             let Some((_, inner)) = fields.iter().find(|(n, _)| *n == name) else { return Quick::Other };
-            (value, names) = (*inner, rest);
+            value = *inner;
         }
         match value {
-            Value::RawDocument(view, _) if !names.is_empty() => self.quick_path(view, names),
-            value if names.is_empty() => number(value),
+            Value::RawDocument(view, _) if names.len() > 0 => self.quick_path(view, names),
+            value if names.len() == 0 => number(value),
             _ => Quick::Other,
         }
     }
 
     /// The number at a path of a viewed document, through documents whose fields are all located.
     #[inline]
-    fn quick_path(&mut self, mut view: u32, names: &'a [Name]) -> Quick {
+    fn quick_path(&mut self, mut view: u32, names: impl ExactSizeIterator<Item = Name>) -> Quick {
         if self.charge(1).is_err() {
             return Quick::Other;
         }
         let width = self.frame.names.len();
-        for (at, name) in names.iter().enumerate() {
+        let last = names.len() - 1;
+        for (at, name) in names.enumerate() {
             if view == UNSEEN {
                 return Quick::Other;
             }
             let kind = usize::from(self.views.kind(view));
-            let slot = self.frame.table[kind * width + *name as usize];
+            let slot = self.frame.table[kind * width + name as usize];
             if slot == NONE {
                 return Quick::Other;
             }
             let Ok(cell) = self.views.cell(self.frame.shapes, self.root, view, slot) else {
                 return Quick::Other;
             };
-            if at + 1 == names.len() {
+            if at == last {
                 let bytes = self.root.get(cell.at as usize..cell.end as usize).unwrap_or_default();
                 return match cell.kind {
                     raw::DOUBLE => bytes.try_into().map_or(Quick::Other, |b| Quick::Double(f64::from_le_bytes(b))),

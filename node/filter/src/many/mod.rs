@@ -125,7 +125,7 @@ fn forward<'a>(
             Stage::Many(Many::Group(_) | Many::Sort(_)) => {}
             _ => {
                 cx.document = document;
-                match stage::run(cx, &stages[at..=at])? {
+                match stage::run(cx, &stages[at..=at], (&[], 0))? {
                     Some(changed) => document = changed,
                     None => return Ok(None),
                 }

@@ -204,7 +204,8 @@ impl Parser {
             Form::Zip => call.args = self.zip(value)?.into(),
             Form::Filter | Form::Map => {
                 call.args = self.over_array(operator, value)?.into();
-                call.extra = Body::of(&call.args[1], call.slot).map_or(Extra::None, Extra::Lanes);
+                call.extra =
+                    Body::of(&call.args[1], call.slot).map_or(Extra::None, |body| Extra::Lanes(Box::new(body)));
             }
             Form::Reduce => call.args = self.over_array(operator, value)?.into(),
             Form::InMoc => {
@@ -216,7 +217,7 @@ impl Parser {
                 let [input, by] = self.named(value, ["input", "sortBy"], 2)?;
                 self.note_sort_key(input, by);
                 call.args = Box::new([self.at_key("input", |p| p.iterating(input?))?]);
-                call.extra = Extra::Sort(self.at_key("sortBy", |p| p.sort_key(by?))?);
+                call.extra = Extra::Sort(Box::new(self.at_key("sortBy", |p| p.sort_key(by?))?));
             }
         }
         if name.starts_with("$regex") && !self.one_more_pattern() {

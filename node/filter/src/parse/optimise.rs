@@ -10,7 +10,7 @@ use crate::expr::{Call, Constant, Extra, Form, Node};
 use crate::lanes::Body;
 use crate::many::Many;
 use crate::project::{Mode, Projection, Step};
-use crate::query::{Comparison, Part, Query, Test};
+use crate::query::{Comparison, Part, Query, Test, finite};
 use crate::raw;
 use crate::stage::Stage;
 use crate::value::Value;
@@ -64,6 +64,11 @@ impl Parser {
         });
         if let Some((_, Stage::Match(query))) = stages.first_mut() {
             self.order(query);
+        }
+        for (_, stage) in &mut stages {
+            if let Stage::Match(query) = stage {
+                cheap_first(query);
+            }
         }
         stages
     }
@@ -248,7 +253,7 @@ fn rename_node(node: &mut Node, renames: &[(Path, Path)]) {
             // The lane form holds the paths of the body.
             if matches!(call.extra, Extra::Lanes(_)) {
                 let body = call.args.get(1).and_then(|body| Body::of(body, call.slot));
-                call.extra = body.map_or(Extra::None, Extra::Lanes);
+                call.extra = body.map_or(Extra::None, |body| Extra::Lanes(Box::new(body)));
             }
         }
         _ => {}
@@ -401,4 +406,36 @@ pub(super) fn drop_implied(queries: &mut Vec<Query>) {
         Query::Hint(path, comparison, _) => !implied.iter().any(|(p, c)| p == path && c == comparison),
         _ => true,
     });
+}
+
+/// Puts cheap clauses first among those that stand together and cannot fail: among them the order changes no answer.
+fn cheap_first(query: &mut Query) {
+    match query {
+        Query::All(clauses) | Query::Any(clauses) => {
+            clauses.iter_mut().for_each(cheap_first);
+            clauses.chunk_by_mut(|a, b| !can_fail(a) && !can_fail(b)).for_each(|safe| safe.sort_by_key(cost));
+        }
+        Query::Not(inner) => cheap_first(inner),
+        Query::Field(..) | Query::Expr(_) | Query::Hint(..) => {}
+    }
+}
+
+/// An expression may refuse its operands; all else of a query only says yes or no.
+fn can_fail(query: &Query) -> bool {
+    match query {
+        Query::All(clauses) | Query::Any(clauses) => clauses.iter().any(can_fail),
+        Query::Not(inner) => can_fail(inner),
+        Query::Expr(_) => true,
+        Query::Field(..) | Query::Hint(..) => false,
+    }
+}
+
+fn cost(query: &Query) -> usize {
+    match query {
+        Query::All(clauses) | Query::Any(clauses) => 3 + clauses.iter().map(cost).sum::<usize>(),
+        Query::Not(inner) => 1 + cost(inner),
+        Query::Field(_, Test::Compare(_, Constant::Scalar(constant))) if finite(*constant).is_some() => 0,
+        Query::Field(_, Test::Compare(..) | Test::Exists | Test::Type(_)) | Query::Hint(..) => 1,
+        Query::Field(..) | Query::Expr(_) => 3,
+    }
 }

@@ -98,7 +98,7 @@ impl Parser {
                     Some(Query::All(hints)) => hints,
                     hint => hint.into_iter().collect(),
                 };
-                queries.push(Query::Expr(node));
+                queries.push(Query::Expr(Box::new(node)));
                 Some(Some(self.all(queries)))
             }
             "$and" | "$or" | "$nor" => {
