@@ -127,6 +127,9 @@ fn of_space<T: Idx>(map: MocQtyType<T, Cursor<&[u8]>>) -> Result<Cells, SkyMapEr
 fn fits_rows(bytes: &[u8]) -> Result<(), SkyMapError> {
     let (mut ends, mut width, mut rows, mut nuniq) = (0, 0_u64, 0_u64, false);
     for (at, card) in bytes.chunks_exact(80).enumerate() {
+        if let Some(byte) = card.iter().find(|byte| !(b' '..=b'~').contains(byte)) {
+            return refuse(format!("the byte {byte} stands in no header of a FITS file, which is printable ASCII"));
+        }
         let number = || std::str::from_utf8(&card[9..]).ok().and_then(|v| v.split('/').next()?.trim().parse().ok());
         match &card[..8] {
             b"NAXIS1  " => width = number().unwrap_or(u64::MAX),
