@@ -55,8 +55,10 @@ impl SchemaArgs {
                 for line in &lines {
                     let (indent, Line { name, kind, about, .. }) = ("  ".repeat(line.depth), line);
                     let width = 36_usize.saturating_sub(indent.len() + name.chars().count()).max(1);
-                    let text = format!("{indent}{BOLD}{name}{BOLD:#}{:width$}{kind:<8} {DIM}{about}{DIM:#}", "");
-                    writeln!(out, "{}", text.trim_end()).context("writing to standard output")?;
+                    let about = if about.is_empty() { String::new() } else { format!(" {DIM}{about}{DIM:#}") };
+                    let kind = if about.is_empty() { kind.clone() } else { format!("{kind:<8}") };
+                    writeln!(out, "{indent}{BOLD}{name}{BOLD:#}{:width$}{kind}{about}", "")
+                        .context("writing to standard output")?;
                 }
             }
         }

@@ -1,5 +1,5 @@
 //! The rules of a filter (DOMAIN: at least one `$match`; the last stage a `$project` that keeps `objectId`; `_id` and `objectId` are
-//! never removed or overwritten). They look at the pipeline as it was written.
+//! never removed or overwritten: an `$unwind` keeps them in each of its documents, a `$group` by `_id` may gather those again). They look at the pipeline as it was written.
 
 use crate::parse::Problem;
 use crate::parse::json::Json;
@@ -42,13 +42,18 @@ pub(crate) fn rules(stages: &[Json]) -> Vec<Problem> {
                 }
             }
             ("$unwind", Json::Object(fields)) => {
-                let index = fields.iter().find(|(key, _)| key == "includeArrayIndex");
-                if matches!(index, Some((_, Json::Text(name))) if is_kept(name)) {
-                    let path = format!("{path}.includeArrayIndex");
-                    report(path, "a filter does not overwrite `_id` and `objectId`");
+                for (key, name) in fields.iter().filter(|(key, _)| key == "includeArrayIndex") {
+                    if matches!(name, Json::Text(name) if is_kept(name)) {
+                        report(format!("{path}.{key}"), "a filter does not overwrite `_id` and `objectId`");
+                    }
                 }
             }
-            ("$bucket" | "$count" | "$group" | "$replaceRoot" | "$replaceWith" | "$sortByCount", _) => {
+            ("$group", Json::Object(fields)) if keeps_ids(fields) => {}
+            ("$group", _) => report(
+                path,
+                "this stage removes `_id` and `objectId`, which a filter keeps: group by \"_id\": \"$_id\", and add \"objectId\": {\"$first\": \"$objectId\"}",
+            ),
+            ("$count" | "$sortByCount" | "$bucket" | "$replaceRoot" | "$replaceWith", _) => {
                 report(path, "this stage removes `_id` and `objectId`, which a filter keeps");
             }
             _ => {}
@@ -66,6 +71,20 @@ fn stage(json: &Json) -> Option<(&str, &Json)> {
 
 fn is_kept(key: &str) -> bool {
     key.split('.').next().is_some_and(|first| KEPT.contains(&first))
+}
+
+/// Whether a `$group` gathers the documents of the alert under its own ids.
+fn keeps_ids(fields: &[(String, Json)]) -> bool {
+    let is =
+        |key: &str, wanted: &dyn Fn(&Json) -> bool| fields.iter().any(|(name, value)| name == key && wanted(value));
+    let path = |value: &Json, path: &str| matches!(value, Json::Text(text) if text == path);
+    is("_id", &|value| path(value, "$_id"))
+        && is("objectId", &|value| match value {
+            Json::Object(accumulator) => {
+                matches!(accumulator.as_slice(), [(name, value)] if (name == "$first" || name == "$last") && path(value, "$objectId"))
+            }
+            _ => false,
+        })
 }
 
 fn flag(value: &Json) -> Option<bool> {

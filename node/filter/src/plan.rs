@@ -305,6 +305,12 @@ impl Walk<'_, '_> {
                 hash.bytes(&seen.key);
                 size += seen.size;
             }
+            Query::Hint(path, comparison, constant) => {
+                hash.text("hint");
+                path.iter().for_each(|name| hash.text(&self.parsed.names[*name as usize]));
+                hash.number(*comparison as u64);
+                constant_of(&mut hash, constant);
+            }
             Query::Field(path, test) => {
                 hash.text("field");
                 for part in path {
@@ -489,7 +495,7 @@ fn readable(query: &Query) -> bool {
     match query {
         Query::All(parts) | Query::Any(parts) => parts.iter().all(readable),
         Query::Not(part) => readable(part),
-        Query::Expr(_) => true,
+        Query::Expr(_) | Query::Hint(..) => true,
         Query::Field(_, test) => match test {
             Test::Compare(..) | Test::Exists | Test::Type(_) | Test::Size(_) | Test::Mod(..) => true,
             Test::In(_, patterns) => patterns.is_empty(),

@@ -24,6 +24,8 @@ pub(crate) enum Query {
     /// Some value at the path passes the test.
     Field(QueryPath, Test),
     Expr(Node),
+    /// What follows from an `$expr` for one field: true wherever the `$expr` may be, also on every array.
+    Hint(Box<[Name]>, Comparison, Constant),
 }
 
 /// A dotted path: its names, each with the index that it also is.
@@ -96,6 +98,7 @@ impl Query {
             Query::Not(query) => Ok(!query.matches(cx, document)?),
             Query::Field(path, test) => test.at(cx, document, path),
             Query::Expr(node) => node.is_true(cx),
+            Query::Hint(path, comparison, constant) => hints(cx, document, path, (*comparison, constant.value())),
         }
     }
 }
@@ -119,7 +122,7 @@ impl Element {
 
 impl Test {
     /// Whether the test looks at an array as a whole only, never at its elements.
-    fn of_whole_arrays(&self) -> bool {
+    pub(crate) fn of_whole_arrays(&self) -> bool {
         matches!(self, Test::Size(_) | Test::AnyElement(_) | Test::AnyDocument(_))
     }
 
@@ -222,6 +225,23 @@ impl Test {
             }),
         }
     }
+}
+
+/// Whether the value at a path may meet a comparison of expressions; an array on the way may always.
+fn hints<'a>(
+    cx: &mut Cx<'a, '_>,
+    document: Value<'a>,
+    path: &'a [Name],
+    (comparison, with): (Comparison, Value<'a>),
+) -> Result<bool, EvalError> {
+    let mut value = document;
+    for name in path {
+        value = cx.field(value, *name)?;
+        if value.is_array() {
+            return Ok(true);
+        }
+    }
+    Ok(beyond(cx.compare(value, with)?, comparison))
 }
 
 fn any<'a>(

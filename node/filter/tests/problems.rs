@@ -178,3 +178,65 @@ fn a_filter_never_removes_or_overwrites_the_ids() {
     );
     assert_eq!(broken(r#"{"$addFields": {"n": 1}}"#), "");
 }
+
+#[test]
+fn a_filter_may_unwind_and_gather_its_alert_again_under_its_ids() {
+    let with = |stage: &str| {
+        problems(
+            &format!(r#"[{{"$match": {{}}}}, {{"$unwind": "$a"}}, {stage}, {{"$project": {{"objectId": 1}}}}]"#),
+            Filter,
+        )
+    };
+    assert_eq!(with(r#"{"$group": {"_id": "$_id", "objectId": {"$first": "$objectId"}, "n": {"$sum": 1}}}"#), "");
+    assert!(
+        with(r#"{"$group": {"_id": "$band", "objectId": {"$first": "$objectId"}}}"#)
+            .starts_with("[2].$group: this stage removes")
+    );
+    assert!(with(r#"{"$group": {"_id": "$_id", "n": {"$sum": 1}}}"#).starts_with("[2].$group: this stage removes"));
+    assert!(with(r#"{"$sortByCount": "$band"}"#).starts_with("[2].$sortByCount: this stage removes"));
+    assert!(
+        with(r#"{"$unwind": {"path": "$b", "includeArrayIndex": "objectId"}}"#)
+            .starts_with("[2].$unwind.includeArrayIndex: a filter does not overwrite")
+    );
+}
+
+#[test]
+fn every_other_stage_of_mongodb_is_refused_with_what_to_use_instead() {
+    for stage in [
+        "$facet",
+        "$lookup",
+        "$graphLookup",
+        "$unionWith",
+        "$out",
+        "$merge",
+        "$geoNear",
+        "$sample",
+        "$bucketAuto",
+        "$setWindowFields",
+        "$densify",
+        "$fill",
+        "$documents",
+        "$collStats",
+        "$indexStats",
+        "$planCacheStats",
+        "$search",
+        "$searchMeta",
+        "$changeStream",
+        "$currentOp",
+        "$listSessions",
+        "$listLocalSessions",
+    ] {
+        let found = problems(&format!(r#"[{{"{stage}": {{}}}}]"#), None);
+        assert!(found.starts_with(&format!("[0].{stage}: `{stage}` is refused: ")), "{found}");
+    }
+    assert!(
+        problems(r#"[{"$unwnd": "$a"}]"#, None)
+            .starts_with("[0].$unwnd: `$unwnd` is no stage; did you mean `$unwind`?")
+    );
+    for operator in ["$jsonSchema", "$text", "$where", "$near", "$geoWithin", "$geoIntersects", "$nearSphere"] {
+        for query in [format!(r#"{{"{operator}": 1}}"#), format!(r#"{{"a": {{"{operator}": 1}}}}"#)] {
+            let found = problems(&format!(r#"[{{"$match": {query}}}]"#), None);
+            assert!(found.contains(&format!("{operator}: `{operator}` is refused: ")), "{found}");
+        }
+    }
+}

@@ -11,6 +11,21 @@ fn check(table: &str) {
     let mut failed = Vec::new();
     for (line, case) in table.lines().enumerate() {
         let case: Value = serde_json::from_str(case).expect("a line of the table is JSON");
+        if let Some(all) = case["expect"].get("documents") {
+            let program = common::program(&case["pipeline"], Rules::None);
+            let found = program.evaluate_all(&document(&case["document"]), NOW).expect("the table expects documents");
+            let found: Vec<_> = found.into_iter().map(|d| answer(&Outcome::Passed(d)).to_string()).collect();
+            let expected: Vec<_> = all
+                .as_array()
+                .expect("a list")
+                .iter()
+                .map(|d| answer(&Outcome::Passed(common::document(d))).to_string())
+                .collect();
+            assert_eq!(found, expected, "line {}: {}", line + 1, case["pipeline"]);
+            let first = program.evaluate(&document(&case["document"]), NOW);
+            assert_eq!(Some(&answer(&first).to_string()), expected.first(), "the outcome is the first document");
+            continue;
+        }
         let found = match Program::parse(&case["pipeline"].to_string(), Rules::None) {
             Ok(program) => answer(&program.evaluate(&document(&case["document"]), NOW)),
             Err(_) => json!({ "error": true }),
@@ -113,4 +128,19 @@ fn dates_are_written_and_read_as_in_mongodb() {
 #[test]
 fn dates_are_shifted_counted_and_truncated_as_in_mongodb() {
     check(include_str!("cases/date_arithmetic.jsonl"));
+}
+
+#[test]
+fn fields_sets_and_picked_elements_are_those_of_mongodb() {
+    check(include_str!("cases/objects_and_sets.jsonl"));
+}
+
+#[test]
+fn documents_are_unwound_grouped_sorted_and_cut_as_in_mongodb() {
+    check(include_str!("cases/documents.jsonl"));
+}
+
+#[test]
+fn clauses_and_stages_run_in_mongodb_s_order() {
+    check(include_str!("cases/order.jsonl"));
 }

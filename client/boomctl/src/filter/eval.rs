@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use boom_filter::{FilterSet, Outcome, Program, Rules, Scratch};
+use bson::RawDocumentBuf;
 use clap::Args;
 use serde_json::json;
 
@@ -21,6 +22,7 @@ const BUFFER: usize = 1 << 16;
 /// Run a pipeline on documents: canonical Extended JSON, one a line.
 ///
 /// For each it prints one line: {"document": …} with what the pipeline gives (canonical Extended JSON), {"rejected": true}, or {"error": "…"}.
+/// Where an $unwind gives several documents, the first is the document and "documents": […] beside it are all.
 /// $$NOW is the document's candidate.jd, or the present where it has none.
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
@@ -58,7 +60,7 @@ impl EvalArgs {
             .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
         let mut reader = open(&self.documents)?;
         let mut out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
-        let mut evaluator = Evaluator::new(program, now);
+        let mut evaluator = Evaluator::new(program, file::multiplies(&file::stages(&self.pipeline)?), now);
         let mut line = Vec::new();
         loop {
             line.clear();
@@ -90,23 +92,30 @@ fn open(path: &Path) -> anyhow::Result<BufReader<Box<dyn Read>>> {
 /// Answers line by line, with the same memory.
 struct Evaluator {
     set: FilterSet,
+    /// The program, where it can make several documents of one.
+    several: Option<Program>,
     scratch: Scratch,
     now: i64,
     out: Vec<u8>,
 }
 
 impl Evaluator {
-    fn new(program: Program, now: i64) -> Self {
+    fn new(program: Program, multiplies: bool, now: i64) -> Self {
+        let several = multiplies.then(|| program.clone());
         let set = FilterSet::new(vec![program]);
-        Self { scratch: set.scratch(), set, now, out: Vec::new() }
+        Self { scratch: set.scratch(), set, several, now, out: Vec::new() }
     }
 
     /// What the pipeline makes of one line, as a line.
     fn answer(&mut self, line: &[u8]) -> &[u8] {
-        let Self { set, scratch, now, out } = self;
+        let Self { set, several, scratch, now, out } = self;
         out.clear();
         let answered = extjson::read(line).and_then(|document| {
             let now = extjson::time(&document).unwrap_or(*now);
+            if let Some(program) = several {
+                let all = program.evaluate_all(&document, now).map_err(|error| error.to_string())?;
+                return answer_all(&all, out);
+            }
             let mut answered = Ok(());
             set.evaluate(&document, now, scratch, |_, outcome| answered = self::answer(outcome, out));
             answered
@@ -118,6 +127,25 @@ impl Evaluator {
         out.push(b'\n');
         out
     }
+}
+
+/// The first of several documents, and all of them where there are more.
+fn answer_all(all: &[RawDocumentBuf], out: &mut Vec<u8>) -> Result<(), String> {
+    let [first, more @ ..] = all else {
+        out.extend_from_slice(b"{\"rejected\":true}");
+        return Ok(());
+    };
+    out.extend_from_slice(b"{\"document\":");
+    extjson::write(first, out)?;
+    if !more.is_empty() {
+        for (at, document) in all.iter().enumerate() {
+            out.extend_from_slice(if at == 0 { b",\"documents\":[" } else { b"," });
+            extjson::write(document, out)?;
+        }
+        out.push(b']');
+    }
+    out.push(b'}');
+    Ok(())
 }
 
 fn answer(outcome: &Outcome, out: &mut Vec<u8>) -> Result<(), String> {
@@ -141,7 +169,7 @@ mod tests {
     use super::*;
 
     fn evaluator(text: &str) -> Evaluator {
-        Evaluator::new(Program::parse(text, Rules::None).expect("it is a pipeline"), 0)
+        Evaluator::new(Program::parse(text, Rules::None).expect("it is a pipeline"), text.contains("$unwind"), 0)
     }
 
     fn answer(evaluator: &mut Evaluator, line: &str) -> String {
@@ -163,6 +191,16 @@ mod tests {
             r#"{"document":{"a":{"$numberDouble":"1.5"},"b":{"$numberDouble":"2.5"}}}"#
         );
         assert_eq!(answer(r#"{"a": 1}"#), r#"{"rejected":true}"#);
+    }
+
+    #[test]
+    fn several_documents_are_told_beside_the_first() {
+        let mut evaluator =
+            evaluator(r#"[{"$unwind": "$a"}, {"$match": {"a": {"$gt": "b"}}}, {"$project": {"_id": 0, "a": 1}}]"#);
+        let mut answer = |line: &str| answer(&mut evaluator, line);
+        assert_eq!(answer(r#"{"a": ["c", "a", "d"]}"#), r#"{"document":{"a":"c"},"documents":[{"a":"c"},{"a":"d"}]}"#);
+        assert_eq!(answer(r#"{"a": ["c", "a"]}"#), r#"{"document":{"a":"c"}}"#);
+        assert_eq!(answer(r#"{"a": []}"#), r#"{"rejected":true}"#);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use anyhow::Context;
 use boom_filter::{Dialect, FilterFile, Problem, Rules};
 use boom_sky::alert::Alert;
 use boom_sky::survey::{SURVEYS, Survey};
+use serde_json::Value;
 
 /// Reads and compiles the file; the inner error is all that is wrong with the filter.
 ///
@@ -23,6 +24,30 @@ pub(crate) fn read(path: &Path, rules: Rules, dialect: &Dialect) -> anyhow::Resu
 pub(crate) fn programs<'f>(filter: &'f FilterFile, survey: &Survey) -> Option<&'f [u8]> {
     survey.access?;
     Some(filter.permissions.as_ref()?.get(survey.name).map_or(&[], Vec::as_slice))
+}
+
+/// The stages as they are written; what is wrong with them was found before.
+///
+/// # Errors
+/// The file can not be read any more.
+pub(crate) fn stages(path: &Path) -> anyhow::Result<Vec<Value>> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading the filter {}", path.display()))?;
+    let mut value: Value = serde_json::from_str(&text)?;
+    let stages = if value.is_array() { value } else { value["pipeline"].take() };
+    match stages {
+        Value::Array(stages) => Ok(stages),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// The name of a stage.
+pub(crate) fn stage_name(stage: &Value) -> &str {
+    stage.as_object().and_then(|fields| fields.keys().next()).map_or("", String::as_str)
+}
+
+/// Whether the stages can make several documents of one.
+pub(crate) fn multiplies(stages: &[Value]) -> bool {
+    stages.iter().any(|stage| stage_name(stage) == "$unwind")
 }
 
 /// Says all that is wrong with a filter.

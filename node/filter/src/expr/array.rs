@@ -66,6 +66,10 @@ fn filter<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
     if !input.is_array() {
         return call.no_array(cx, input);
     }
+    // An empty array stays as it is, whatever the limit.
+    if cx.next(&mut cx.items(input))?.is_none() {
+        return Ok(input);
+    }
     let limit = call.arg(cx, 2)?;
     let limit = match int(limit) {
         _ if limit.is_nullish() => usize::MAX,

@@ -57,13 +57,16 @@ fn zip<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
         }
         columns.push(cx.elements(array)?);
     }
-    let mut defaults = Vec::with_capacity(width);
-    for at in width + 1..=2 * width {
-        defaults.push(call.arg(cx, at)?);
+    let lengths = || columns.iter().map(Vec::len);
+    let (shortest, tallest) = (lengths().min().unwrap_or_default(), lengths().max().unwrap_or_default());
+    let mut defaults = vec![Value::Null; width];
+    if longest && shortest < tallest {
+        for (at, default) in defaults.iter_mut().enumerate() {
+            *default = call.arg(cx, width + 1 + at)?;
+        }
     }
     cx.place = call.place;
-    let lengths = columns.iter().map(Vec::len);
-    let height = if longest { lengths.max() } else { lengths.min() }.unwrap_or_default();
+    let height = if longest { tallest } else { shortest };
     let mut all = Vec::new();
     for at in 0..height {
         cx.charge(width as u64)?;

@@ -1,6 +1,7 @@
 //! The JSON Schema (draft 2020-12) of filter files, for editors: it completes names, says what they do, and marks what is misspelt.
 //!
-//! It takes a little more than the parser, never less: what a schema can not say (types of constants, names of variables, the rules of a
+//! It takes a little more than the parser, and less in one case: equality with a document that has operators behind its first name, which no one
+//! means. What a schema can not say (types of constants, names of variables, the rules of a
 //! filter) is left to `Program::parse`.
 
 use serde_json::{Map, Value, json};

@@ -47,7 +47,9 @@ pub(crate) struct Rank {
     pub(crate) top: bool,
     /// None for one output that stands alone.
     pub(crate) n: Option<Node>,
+    /// The directions; the keys themselves are the expressions of the paths, as in MongoDB.
     pub(crate) by: SortBy,
+    pub(crate) keys: Box<[Node]>,
     pub(crate) output: Node,
 }
 
@@ -135,9 +137,29 @@ impl Rank {
         // All outputs are computed, as in MongoDB, which cannot know which it will keep.
         let outputs = values(cx, &self.output, members)?;
         cx.place = self.place;
-        let order = self.by.order(cx, members)?;
-        let kept = if self.top { &order[..n.min(order.len())] } else { &order[order.len().saturating_sub(n)..] };
-        let kept: Vec<_> = kept.iter().map(|at| outputs[*at]).collect();
+        let mut keys = Vec::with_capacity(members.len());
+        for member in members {
+            cx.document = *member;
+            let values = self.keys.iter().map(|node| node.eval(cx)).collect::<Result<Vec<_>, _>>()?;
+            keys.push(self.by.key_of(cx, values)?);
+        }
+        let order = self.by.order(cx, &keys)?;
+        let from = if self.top { 0 } else { order.len().saturating_sub(n) };
+        let mut kept: Vec<usize> = order[from..].iter().take(n).copied().collect();
+        if from > 0 {
+            // Of those that are equal to the first kept one, the earliest are kept.
+            let is_equal =
+                |cx: &mut Cx<'a, '_>, at: usize| Ok(self.by.compare(cx, &keys[at], &keys[order[from]])?.is_eq());
+            let (mut start, mut end) = (from, from);
+            while start > 0 && is_equal(cx, order[start - 1])? {
+                start -= 1;
+            }
+            while end < order.len() && is_equal(cx, order[end])? {
+                end += 1;
+            }
+            kept = order[start..start + (end - from)].iter().chain(&order[end..]).copied().collect();
+        }
+        let kept: Vec<_> = kept.into_iter().map(|at| outputs[at]).collect();
         match &self.n {
             None => Ok(kept.first().copied().unwrap_or(Value::Missing)),
             Some(_) => cx.array(kept),

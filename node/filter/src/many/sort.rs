@@ -27,27 +27,48 @@ enum Track<'a> {
 impl SortBy {
     /// Sorts documents.
     pub(super) fn sort<'a>(&'a self, cx: &mut Cx<'a, '_>, documents: &mut Vec<Value<'a>>) -> Result<(), EvalError> {
-        let order = self.order(cx, documents)?;
+        let mut keys = Vec::with_capacity(documents.len());
+        for document in documents.iter() {
+            let tracks = self.keys.iter().map(|(path, _)| Track::Path(*document, path)).collect();
+            keys.push(self.key(cx, tracks)?);
+        }
+        let order = self.order(cx, &keys)?;
         *documents = order.into_iter().map(|at| documents[at]).collect();
         Ok(())
     }
 
-    /// The places of the documents in their order.
-    pub(super) fn order<'a>(&'a self, cx: &mut Cx<'a, '_>, documents: &[Value<'a>]) -> Result<Vec<usize>, EvalError> {
-        let mut keys = Vec::with_capacity(documents.len());
-        for document in documents {
-            let tracks = self.keys.iter().map(|(path, _)| Track::Path(*document, path)).collect();
-            let mut key = None;
-            self.expand(cx, tracks, &mut key)?;
-            keys.push(key.unwrap_or_default());
+    /// The first of the keys that the values give, of which one may be an array.
+    pub(super) fn key_of<'a>(
+        &'a self,
+        cx: &mut Cx<'a, '_>,
+        values: Vec<Value<'a>>,
+    ) -> Result<Vec<Value<'a>>, EvalError> {
+        if values.iter().filter(|value| value.is_array()).count() > 1 {
+            return Err(parallel(cx));
         }
-        cx.charge_bytes(documents.len() * self.keys.len() * size_of::<Value<'_>>())?;
-        let mut order: Vec<usize> = (0..documents.len()).collect();
+        self.key(cx, values.into_iter().map(|value| Track::Path(value, &[])).collect())
+    }
+
+    fn key<'a>(&'a self, cx: &mut Cx<'a, '_>, tracks: Vec<Track<'a>>) -> Result<Vec<Value<'a>>, EvalError> {
+        cx.charge_bytes(self.keys.len() * size_of::<Value<'_>>())?;
+        let mut key = None;
+        self.expand(cx, tracks, &mut key)?;
+        Ok(key.unwrap_or_default())
+    }
+
+    /// The places of the keys in their order.
+    pub(super) fn order<'a>(&self, cx: &mut Cx<'a, '_>, keys: &[Vec<Value<'a>>]) -> Result<Vec<usize>, EvalError> {
+        let mut order: Vec<usize> = (0..keys.len()).collect();
         cx.sort(&mut order, |cx, a, b| self.compare(cx, &keys[*a], &keys[*b]))?;
         Ok(order)
     }
 
-    fn compare<'a>(&self, cx: &mut Cx<'a, '_>, a: &[Value<'a>], b: &[Value<'a>]) -> Result<Ordering, EvalError> {
+    pub(super) fn compare<'a>(
+        &self,
+        cx: &mut Cx<'a, '_>,
+        a: &[Value<'a>],
+        b: &[Value<'a>],
+    ) -> Result<Ordering, EvalError> {
         for ((_, down), (a, b)) in self.keys.iter().zip(a.iter().zip(b)) {
             let order = cx.compare(*a, *b)?;
             if order.is_ne() {
@@ -70,8 +91,7 @@ impl SortBy {
             *track = walk(cx, *track)?;
             let Track::Path(found, _) = track else { continue };
             if array.is_some_and(|array| !is_same(array, *found)) {
-                let place = cx.place;
-                return Err(cx.refuse(place, "cannot sort by two arrays that stand beside each other"));
+                return Err(parallel(cx));
             }
             array = Some(*found);
         }
@@ -109,7 +129,9 @@ impl SortBy {
 fn walk<'a>(cx: &mut Cx<'a, '_>, track: Track<'a>) -> Result<Track<'a>, EvalError> {
     let Track::Path(mut value, mut path) = track else { return Ok(track) };
     while !value.is_array() {
-        let Some((part, rest)) = path.split_first() else { return Ok(Track::Found(value)) };
+        let Some((part, rest)) = path.split_first() else {
+            return Ok(Track::Found(if value.is_missing() { Value::Null } else { value }));
+        };
         value = cx.field(value, part.name)?;
         path = rest;
         if value.is_missing() {
@@ -126,4 +148,8 @@ fn is_same(a: Value<'_>, b: Value<'_>) -> bool {
         (Value::Array(_, a), Value::Array(_, b)) => std::ptr::eq(a, b),
         _ => false,
     }
+}
+
+fn parallel(cx: &Cx<'_, '_>) -> EvalError {
+    cx.refuse(cx.place, "cannot sort by two arrays that stand beside each other")
 }

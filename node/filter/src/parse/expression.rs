@@ -10,6 +10,9 @@ use crate::lanes::Body;
 use crate::plan::Plan;
 use crate::view::{Shapes, Views};
 
+/// MongoDB computes these for each alert, also of constants: their errors are not the pipeline's.
+const UNFOLDED: [&str; 7] = ["$firstN", "$getField", "$lastN", "$maxN", "$minN", "$setField", "$unsetField"];
+
 /// Paths of more components are refused.
 pub(super) const MAX_PATH: usize = 100;
 
@@ -269,6 +272,7 @@ impl Parser {
         }
         if !call.args.iter().all(|node| matches!(node, Node::Constant(_) | Node::Absent))
             || matches!(call.extra, Extra::Sort(SortKey::Paths(_)))
+            || UNFOLDED.contains(&call.operator.name)
         {
             return Node::Call(call);
         }

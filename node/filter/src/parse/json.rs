@@ -100,6 +100,11 @@ impl Json {
         };
     }
 
+    /// Whether it is an object with this key.
+    pub(crate) fn has(&self, wanted: &str) -> bool {
+        matches!(self, Json::Object(fields) if fields.iter().any(|(key, _)| key == wanted))
+    }
+
     /// The constant that it is.
     pub(crate) fn constant(&self) -> Constant {
         let scalar = match self {

@@ -92,11 +92,9 @@ impl Parser {
         Some(parts.iter().map(|part| self.name(part)).collect())
     }
 
-    /// `$sort`. One document by one key has nothing to do; by several keys it may meet arrays that stand beside each other.
-    pub(super) fn sort(&mut self, value: &Json) -> Option<Option<Stage>> {
-        let by = self.sort_by(value, 1)?;
-        let nothing = by.keys.len() < 2 && !self.many;
-        Some((!nothing).then_some(Stage::Many(Many::Sort(by))))
+    /// `$sort`.
+    pub(super) fn sort(&mut self, value: &Json) -> Option<Stage> {
+        self.sort_by(value, 1).map(|by| Stage::Many(Many::Sort(by)))
     }
 
     /// Paths with their directions, at least so many.
@@ -248,7 +246,8 @@ impl Parser {
             None => None,
             Some(n) => Some(self.at_key("n", |p| p.expression(n))?),
         };
-        Some(Accumulator::Rank(Rank { place, top, n, by, output }))
+        let keys = by.keys.iter().map(|(path, _)| Node::Path(path.iter().map(|part| part.name).collect())).collect();
+        Some(Accumulator::Rank(Rank { place, top, n, by, keys, output }))
     }
 
     /// The first of so many variables that nothing else uses.

@@ -8,6 +8,7 @@ mod field;
 pub(crate) mod json;
 mod literal;
 mod many;
+mod optimise;
 pub(crate) mod paths;
 mod projection;
 mod query;

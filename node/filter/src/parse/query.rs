@@ -1,7 +1,9 @@
 //! The query language of `$match`, to a compiled query whose clauses stand in the order in which MongoDB tries them.
 
+use std::cmp::Ordering;
+
 use super::json::Json;
-use super::{Parser, suggestion};
+use super::{Parser, optimise, suggestion};
 use crate::bits::Bits;
 use crate::decimal::Decimal;
 use crate::query::{Comparison, Element, Part, Query, Test};
@@ -62,9 +64,21 @@ impl Parser {
             self.problem(format!("takes an object with conditions, and this is {}", json.shown()));
             return None;
         };
-        let queries: Vec<_> = fields.iter().map(|(key, value)| self.at_key(key, |p| p.clause(key, value))).collect();
-        let queries: Option<Vec<_>> = queries.into_iter().collect();
-        Some(self.all(queries?.into_iter().flatten().collect()))
+        let clauses: Vec<_> = fields.iter().map(|(key, value)| self.at_key(key, |p| p.clause(key, value))).collect();
+        let clauses: Option<Vec<_>> = clauses.into_iter().collect();
+        // The conditions on one path stand beside the others.
+        let mut queries = Vec::new();
+        for ((key, value), clause) in fields.iter().zip(clauses?) {
+            let nested = key == "$and" || key == "$expr" || value.has("$all");
+            match clause {
+                Some(Query::All(inner)) if !nested => queries.extend(inner),
+                other => queries.extend(other),
+            }
+        }
+        Some(match queries.iter().position(never) {
+            Some(never) => queries.swap_remove(never),
+            None => self.all(queries),
+        })
     }
 
     /// One key of a query document; `Some(None)` for a comment.
@@ -75,7 +89,15 @@ impl Parser {
                 self.problem("`$expr` looks at the whole document and cannot stand in an `$elemMatch`; use `$filter` in an `$expr`");
                 None
             }
-            "$expr" => self.expression(value).map(|node| Some(Query::Expr(node))),
+            "$expr" => {
+                let node = self.expression(value)?;
+                let mut queries = match optimise::hint(&node) {
+                    Some(Query::All(hints)) => hints,
+                    hint => hint.into_iter().collect(),
+                };
+                queries.push(Query::Expr(node));
+                Some(Some(self.all(queries)))
+            }
             "$and" | "$or" | "$nor" => {
                 let Json::Array(items) = value else {
                     self.problem(format!("takes a list of queries, and this is {}", value.shown()));
@@ -95,8 +117,8 @@ impl Parser {
                     _ => Query::Not(Box::new(self.any(queries))),
                 }))
             }
-            "$where" | "$text" | "$jsonSchema" | "$near" | "$nearSphere" | "$geoWithin" | "$geoIntersects" => {
-                self.problem(format!("`{key}` is refused: a filter sees one alert, without a server's indexes, scripts and schemas; use `$expr`"));
+            key if refused(key).is_some() => {
+                self.problem(format!("`{key}` is refused: {}", refused(key).unwrap_or_default()));
                 None
             }
             key if key.starts_with('$') => {
@@ -127,7 +149,10 @@ impl Parser {
     fn lift(&mut self, element: Element, path: &[Part]) -> Query {
         match element {
             Element::Test(test) => Query::Field(path.into(), test),
-            Element::Not(element) => Query::Not(Box::new(self.lift(*element, path))),
+            Element::Not(element) => match self.lift(*element, path) {
+                Query::Not(query) => *query,
+                query => Query::Not(Box::new(query)),
+            },
             Element::All(elements) => {
                 let queries = elements.into_iter().map(|element| self.lift(element, path)).collect();
                 self.all(queries)
@@ -216,8 +241,13 @@ impl Parser {
                 self.regex(pattern, options).map(|r| Element::Test(Test::Regex(r)))
             }
             _ => {
-                let hint = suggestion(key, OPERATORS.into_iter());
-                self.problem(format!("`{key}` is no query operator{hint}"));
+                match refused(key) {
+                    Some(reason) => self.problem(format!("`{key}` is refused: {reason}")),
+                    None => {
+                        let hint = suggestion(key, OPERATORS.into_iter());
+                        self.problem(format!("`{key}` is no query operator{hint}"));
+                    }
+                }
                 None
             }
         }
@@ -251,7 +281,7 @@ impl Parser {
     fn every(&mut self, value: &Json) -> Option<Element> {
         let items = self.list(value)?;
         if items.is_empty() {
-            return Some(Element::Test(Test::In(Vec::new(), Vec::new())));
+            return Some(Element::Test(Test::Type(Vec::new())));
         }
         let tests: Vec<_> =
             items.iter().enumerate().map(|(at, item)| self.at_index(at, |p| p.condition(item))).collect();
@@ -346,43 +376,88 @@ impl Parser {
         }
     }
 
+    /// All of them. As MongoDB, which takes lists within the list apart at its end.
     pub(super) fn all(&mut self, queries: Vec<Query>) -> Query {
-        let mut flat = Vec::new();
+        let (mut flat, mut last) = (Vec::new(), Vec::new());
         for query in queries {
             match query {
-                Query::All(inner) => flat.extend(inner),
+                Query::All(inner) => last.extend(inner),
                 other => flat.push(other),
             }
         }
+        flat.extend(last);
         if flat.len() == 1 { flat.remove(0) } else { Query::All(flat) }
     }
 
     fn any(&mut self, mut queries: Vec<Query>) -> Query {
+        if queries.iter().any(|query| !never(query)) {
+            queries.retain(|query| !never(query));
+        }
         if queries.len() == 1 { queries.remove(0) } else { Query::Any(queries) }
     }
 
-    /// In the leading `$match` MongoDB tries clauses by their kind, then by their path (in later ones as they are written): which of
-    /// them comes first decides between an error and a rejection.
+    /// In the leading `$match` MongoDB tries clauses by their kind, then by their path, then by what is within them (in later ones as
+    /// they are written): which of them comes first decides between an error and a rejection.
     pub(super) fn order(&self, query: &mut Query) {
-        let queries = match query {
-            Query::All(queries) | Query::Any(queries) => queries,
-            Query::Not(inner) => return self.order(inner),
-            Query::Field(..) | Query::Expr(_) => return,
-        };
-        queries.iter_mut().for_each(|query| self.order(query));
-        let names = &self.names;
+        match query {
+            Query::All(queries) | Query::Any(queries) => {
+                queries.iter_mut().for_each(|query| self.order(query));
+                optimise::drop_implied(queries);
+                queries.sort_by(|a, b| self.precedence(a, b));
+            }
+            Query::Not(inner) => self.order(inner),
+            Query::Field(..) | Query::Expr(_) | Query::Hint(..) => {}
+        }
+    }
+
+    fn precedence(&self, a: &Query, b: &Query) -> Ordering {
         let path = |query: &Query| match query {
-            Query::Field(path, _) => path.iter().map(|part| &*names[part.name as usize]).collect::<Vec<_>>().join("."),
+            Query::Field(path, _) => {
+                path.iter().map(|part| &*self.names[part.name as usize]).collect::<Vec<_>>().join(".")
+            }
             _ => String::new(),
         };
-        queries.sort_by_cached_key(|query| (rank(query), path(query)));
+        let order = rank(a).cmp(&rank(b)).then_with(|| path(a).cmp(&path(b)));
+        let (left, right) = (parts(a), parts(b));
+        let within = || left.iter().zip(right).map(|(a, b)| self.precedence(a, b)).find(|order| order.is_ne());
+        order.then_with(|| within().unwrap_or_else(|| left.len().cmp(&right.len())))
     }
+}
+
+/// Whether a query matches nothing: `$all` of an empty list, which is of no type.
+pub(super) fn never(query: &Query) -> bool {
+    matches!(query, Query::Field(_, Test::Type(types)) if types.is_empty())
+}
+
+/// The queries within a query.
+fn parts(query: &Query) -> &[Query] {
+    match query {
+        Query::All(queries) | Query::Any(queries) => queries,
+        Query::Not(inner) => std::slice::from_ref(&**inner),
+        Query::Field(..) | Query::Expr(_) | Query::Hint(..) => &[],
+    }
+}
+
+/// Why an operator of MongoDB's queries is refused.
+fn refused(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "$where" | "$function" => "no JavaScript is run; use $expr",
+        "$text" => "it needs a collection's text index; use $regex",
+        "$jsonSchema" => {
+            "alerts are checked against their survey's schema before filters see them; use $type and $exists"
+        }
+        "$near" | "$nearSphere" | "$geoWithin" | "$geoIntersects" | "$geoNear" | "$within" | "$maxDistance"
+        | "$minDistance" => "it needs GeoJSON; compare ra and dec, or use cross_matches",
+        "$sampleRate" | "$rand" => "a filter gives the same answer each time",
+        _ => return None,
+    })
 }
 
 fn rank(query: &Query) -> u8 {
     match query {
         Query::All(_) => 0,
         Query::Any(_) => 1,
+        query if never(query) => 32,
         Query::Field(_, test) => match test {
             Test::AnyDocument(_) => 2,
             Test::AnyElement(_) => 3,
@@ -402,5 +477,6 @@ fn rank(query: &Query) -> u8 {
         Query::Not(inner) if matches!(**inner, Query::Field(..)) => 18,
         Query::Not(_) => 19,
         Query::Expr(_) => 30,
+        Query::Hint(..) => 31,
     }
 }

@@ -6,6 +6,9 @@ use crate::eval::Place;
 use crate::many::Many;
 use crate::stage::Stage;
 
+/// As MongoDB's own bound.
+const MAX_STAGES: usize = 1000;
+
 pub(crate) const STAGES: [&str; 16] = [
     "$match",
     "$project",
@@ -32,32 +35,16 @@ impl Parser {
             self.problem(format!("a pipeline is a list of stages, and this is {}", json.shown()));
             return Vec::new();
         };
+        if items.len() > MAX_STAGES {
+            self.problem(format!("the pipeline has {} stages, at most {MAX_STAGES} are allowed", items.len()));
+            return Vec::new();
+        }
         let mut stages = Vec::new();
         for (at, item) in items.iter().enumerate() {
             stages.extend(self.at_index(at, |p| p.stage(item)));
         }
         self.access.finish();
-        self.merged(stages)
-    }
-
-    /// Joins `$match` stages that follow each other, and orders the leading one as MongoDB does.
-    fn merged(&mut self, stages: Vec<(Place, Stage)>) -> Vec<(Place, Stage)> {
-        let mut merged: Vec<(Place, Stage)> = Vec::new();
-        for (place, stage) in stages {
-            match (merged.pop(), stage) {
-                (Some((place, Stage::Match(first))), Stage::Match(second)) => {
-                    merged.push((place, Stage::Match(self.all(vec![first, second]))));
-                }
-                (before, stage) => {
-                    merged.extend(before);
-                    merged.push((place, stage));
-                }
-            }
-        }
-        if let Some((_, Stage::Match(query))) = merged.first_mut() {
-            self.order(query);
-        }
-        merged
+        self.optimised(stages)
     }
 
     /// One stage as written may be several, or none where there is nothing to do.
@@ -73,7 +60,6 @@ impl Parser {
         self.at_key(name, |p| {
             let place = p.place();
             let stages = match name.as_str() {
-                "$sort" => p.sort(value).flatten().into_iter().collect(),
                 "$sortByCount" => p.sort_by_count(value).unwrap_or_default(),
                 "$bucket" => p.bucket(value).unwrap_or_default(),
                 _ => p.stage_named(name, value, place).into_iter().collect(),
@@ -97,6 +83,7 @@ impl Parser {
                 skipped if self.many => Some(Stage::Many(Many::Skip(skipped))),
                 _ => Some(Stage::Skip),
             },
+            "$sort" => self.sort(value),
             "$unwind" => self.unwind(value),
             "$group" => self.group(value),
             "$redact" => self.redact(value, place),

@@ -4,6 +4,7 @@ use boom_filter::{Budget, Dialect, EvalError, FilterSet, Outcome, Program, Rules
 use bson::{Bson, Document, RawDocument};
 use serde_json::{Value, json};
 
+use super::super::file::multiplies;
 use crate::output;
 
 /// What a pipeline is evaluated on: a document, the alert's time (ms), and the extensions that there are.
@@ -18,6 +19,15 @@ impl On<'_> {
     /// What these stages make of the document; an error for stages that can not stand alone.
     pub(super) fn run(&self, stages: &[Value]) -> Result<Outcome, String> {
         Ok(program(stages, self.dialect)?.evaluate(self.document, self.now))
+    }
+
+    /// How many documents these stages make of it.
+    pub(super) fn count(&self, stages: &[Value]) -> usize {
+        if !multiplies(stages) {
+            return 1;
+        }
+        let all = program(stages).ok().and_then(|program| program.evaluate_all(self.document, self.now).ok());
+        all.map_or(0, |all| all.len())
     }
 
     /// Whether the document matches a query.

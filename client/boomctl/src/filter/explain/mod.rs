@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::dialect::DialectArgs;
 use super::fields::{self, Warning};
-use super::file::{programs, read, report, unseen};
+use super::file::{programs, read, report, stage_name, stages, unseen};
 use super::packets::{self, PacketArgs};
 use super::view::view;
 use super::{INVALID, extjson};
@@ -87,7 +87,7 @@ impl ExplainArgs {
                 return Ok(ExitCode::from(INVALID));
             }
         };
-        let pipeline = pipeline(&self.filter)?;
+        let pipeline = stages(&self.filter)?;
         let warnings = fields::unknown(&filter, &fields::surveys(&filter, self.packets.survey));
         let tried = self.alert.as_ref().map(|path| self.alert(path, &filter)).transpose()?;
         let tried = tried.map(|tried| {
@@ -129,31 +129,40 @@ impl ExplainArgs {
     }
 }
 
-/// The stages as they are written; what is wrong with them was found before.
-fn pipeline(path: &Path) -> anyhow::Result<Vec<Value>> {
-    let text = fs::read_to_string(path).with_context(|| format!("reading the filter {}", path.display()))?;
-    let mut value: Value = serde_json::from_str(&text)?;
-    let stages = if value.is_array() { value } else { value["pipeline"].take() };
-    match stages {
-        Value::Array(stages) => Ok(stages),
-        _ => Ok(Vec::new()),
-    }
-}
-
 impl Explained {
-    /// What is read: top-level fields, and those of documents.
-    fn reads(&self) -> Vec<&str> {
+    /// What is read: top-level fields, and how many fields of a document.
+    fn reads(&self) -> String {
         let reads = self.filter.program.reads();
-        if reads.whole() { vec!["the whole document"] } else { reads.paths().collect() }
+        if reads.whole() {
+            return "the whole document".to_owned();
+        }
+        let mut counted: Vec<(&str, usize)> = Vec::new();
+        for path in reads.paths() {
+            let (first, inner) = path.split_once('.').map_or((path, 0), |(first, _)| (first, 1));
+            match counted.last_mut().filter(|last| last.0 == first) {
+                Some(last) => last.1 += inner,
+                None => counted.push((first, inner)),
+            }
+        }
+        let worded = counted.into_iter().map(|(name, fields)| match fields {
+            0 => name.to_owned(),
+            1 => format!("{name} (1 field)"),
+            fields => format!("{name} ({fields} fields)"),
+        });
+        worded.collect::<Vec<_>>().join(", ")
     }
 
     fn json(&self, file: &str) -> Value {
         let stages = self.pipeline.iter().enumerate().map(|(at, stage)| {
             let mut said = match &self.tried {
-                Some((_, run)) => run.fates[at].json(),
+                Some((_, run)) => {
+                    let mut said = run.fates[at].json();
+                    said["documents"] = run.documents[at].into();
+                    said
+                }
                 None => json!({}),
             };
-            said["stage"] = format!("[{at}].{}", name(stage)).into();
+            said["stage"] = format!("[{at}].{}", stage_name(stage)).into();
             said["words"] = words::stage(stage).into();
             said
         });
@@ -199,7 +208,7 @@ impl Explained {
         let program = &self.filter.program;
         let survey = self.filter.survey.as_deref().unwrap_or("every survey");
         writeln!(out, "{BOLD}{file}{BOLD:#}  version {}, for {survey}", program.version())?;
-        writeln!(out, "  reads    {}", self.reads().join(", "))?;
+        writeln!(out, "  reads    {}", self.reads())?;
         let series = self.series();
         writeln!(out, "  series   {}", if series.is_empty() { "none".to_owned() } else { series.join(", ") })?;
         writeln!(out, "  cutouts  none: a filter sees no images; what passes is sent with its own")?;
@@ -227,7 +236,17 @@ impl Explained {
         for (at, stage) in self.pipeline.iter().enumerate() {
             let fate = self.tried.as_ref().map(|(_, run)| &run.fates[at]);
             let word = fate.map_or_else(String::new, |fate| format!("  {BOLD}{}{BOLD:#}", fate.word()));
-            writeln!(out, "  {BOLD}[{at}]{BOLD:#} {:<12}{word}  {DIM}{}{DIM:#}", name(stage), words::stage(stage))?;
+            writeln!(
+                out,
+                "  {BOLD}[{at}]{BOLD:#} {:<12}{word}  {DIM}{}{DIM:#}",
+                stage_name(stage),
+                words::stage(stage)
+            )?;
+            if let Some((_, run)) = &self.tried
+                && run.documents[at] > 1
+            {
+                writeln!(out, "        of {} documents; what follows is of the first", run.documents[at])?;
+            }
             for line in fate.map(Fate::lines).unwrap_or_default() {
                 writeln!(out, "        {line}")?;
             }
@@ -244,9 +263,4 @@ impl Explained {
         }
         Ok(())
     }
-}
-
-/// The name of a stage.
-fn name(stage: &Value) -> &str {
-    stage.as_object().and_then(|fields| fields.keys().next()).map_or("", String::as_str)
 }

@@ -18,10 +18,14 @@ const NO_DOCUMENT: &str = "the line is not a document";
 /// It is not JSON, not Extended JSON, or no document.
 pub(crate) fn read(text: &[u8]) -> Result<RawDocumentBuf, String> {
     let mut out = vec![0];
-    let mut json = serde_json::Deserializer::from_slice(text);
+    let text = std::str::from_utf8(text).map_err(|error| format!("the line is not JSON: {error}"))?;
+    let mut json = serde_json::Deserializer::from_str(text);
     let read = Element { out: &mut out, at: 0 }.deserialize(&mut json).and_then(|()| json.end());
     read.map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => error.to_string(),
+        serde_json::error::Category::Data => match error.to_string() {
+            said if said.starts_with("the line is") => said,
+            said => format!("the line is not Extended JSON: {said}"),
+        },
         _ => format!("the line is not JSON: {error}"),
     })?;
     if out[0] != tag::DOCUMENT {
@@ -71,26 +75,21 @@ impl Element<'_> {
 
     /// An object whose first key is of Extended JSON.
     fn extended<'de, A: MapAccess<'de>>(self, first: &str, mut map: A) -> Result<(), A::Error> {
-        let value: Value = map.next_value()?;
-        if let Value::String(text) = &value {
+        if let "$numberInt" | "$numberLong" | "$numberDouble" = first {
+            let Name(text) = map.next_value()?;
             let plain = match first {
-                "$numberInt" => text.parse::<i32>().ok().map(|n| (tag::INT32, n.to_le_bytes().to_vec())),
-                "$numberLong" => text.parse::<i64>().ok().map(|n| (tag::INT64, n.to_le_bytes().to_vec())),
-                "$numberDouble" => text.parse::<f64>().ok().map(|n| (tag::DOUBLE, n.to_le_bytes().to_vec())),
-                _ => None,
+                "$numberInt" => text.parse::<i32>().ok().map(|n| self.put(tag::INT32, &n.to_le_bytes())),
+                "$numberLong" => text.parse::<i64>().ok().map(|n| self.put(tag::INT64, &n.to_le_bytes())),
+                _ => text.parse::<f64>().ok().map(|n| self.put(tag::DOUBLE, &n.to_le_bytes())),
             };
-            if let Some((kind, bytes)) = plain {
-                return match map.next_key::<Name<'_>>()? {
-                    None => {
-                        self.put(kind, &bytes);
-                        Ok(())
-                    }
-                    Some(Name(more)) => Err(A::Error::custom(format!(
-                        "the line is not Extended JSON: `{more}` stands beside `{first}`"
-                    ))),
-                };
-            }
+            let wrong = |what: String| Err(A::Error::custom(format!("the line is not Extended JSON: {what}")));
+            return match (plain, map.next_key::<Name<'_>>()?) {
+                (Some(()), None) => Ok(()),
+                (None, _) => wrong(format!("`{text}` is no {first}")),
+                (_, Some(Name(more))) => wrong(format!("`{more}` stands beside `{first}`")),
+            };
         }
+        let value: Value = map.next_value()?;
         let mut all = Map::new();
         all.insert(first.to_owned(), value);
         while let Some((name, value)) = map.next_entry()? {
