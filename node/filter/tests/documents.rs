@@ -55,3 +55,15 @@ fn behind_a_group_nothing_more_of_the_alert_is_read() {
     );
     assert!(grouped.reads().reads("prv_candidates") && !grouped.reads().reads("fp_hists") && !grouped.reads().whole());
 }
+
+#[test]
+fn a_clause_that_moves_ahead_takes_the_old_names_into_its_loops() {
+    let pipeline = json!([
+        {"$project": {"limit": "$b", "prv": 1}},
+        {"$match": {"$expr": {"$gt": [{"$size": {"$filter": {"input": "$prv", "as": "p", "cond": {"$gt": ["$$p.m", "$limit"]}}}}, 1]}}}
+    ]);
+    let alert = |b: f64| json!({"b": b, "prv": [{"m": 1.5}, {"m": 2.5}, {"m": 3.5}], "limit": 9.0});
+    assert_eq!((all(&pipeline, &alert(2.0)).len(), all(&pipeline, &alert(3.0)).len()), (1, 0));
+    let outcome = program(&pipeline, Rules::None).evaluate(&document(&alert(2.0)), NOW);
+    assert!(matches!(outcome, Outcome::Passed(_)), "{outcome:?}");
+}

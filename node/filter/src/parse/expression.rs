@@ -2,7 +2,7 @@
 //!
 //! Constants are folded here; where folding would fail, the operator is left to fail on the alert.
 
-use super::json::{Json, array_constant};
+use super::json::{Json, array_constant, document_constant};
 use super::{Parser, suggestion};
 use crate::eval::{Budget, Common, Cx, EvalError, Frame, Name};
 use crate::expr::{Call, Constant, Extra, Form, Node, Operator, SortKey, operator};
@@ -10,8 +10,28 @@ use crate::lanes::Body;
 use crate::plan::Plan;
 use crate::view::{Shapes, Views};
 
-/// MongoDB computes these for each alert, also of constants: their errors are not the pipeline's.
-const UNFOLDED: [&str; 7] = ["$firstN", "$getField", "$lastN", "$maxN", "$minN", "$setField", "$unsetField"];
+/// Operators that MongoDB leaves to be evaluated where all of their arguments are constants: what always fails in them fails when it is
+/// reached, not before.
+const NEVER_FOLDED: [&str; 18] = [
+    "$filter",
+    "$firstN",
+    "$getField",
+    "$lastN",
+    "$let",
+    "$map",
+    "$maxN",
+    "$minN",
+    "$reduce",
+    "$regexFind",
+    "$regexFindAll",
+    "$regexMatch",
+    "$replaceAll",
+    "$replaceOne",
+    "$setField",
+    "$sortArray",
+    "$unsetField",
+    "$zip",
+];
 
 /// Paths of more components are refused.
 pub(super) const MAX_PATH: usize = 100;
@@ -65,7 +85,18 @@ impl Parser {
             sound &= fault.is_none();
             nodes.push((name.as_str().into(), node?));
         }
-        sound.then(|| Node::Object(nodes.into()))
+        if !sound {
+            return None;
+        }
+        let constant = |(name, node): &(Box<str>, Node)| match node {
+            Node::Constant(constant) => Some((name.clone(), constant.clone())),
+            _ => None,
+        };
+        let constants: Option<Vec<(Box<str>, Constant)>> = nodes.iter().map(constant).collect();
+        Some(match constants {
+            Some(constants) => Node::Constant(document_constant(&constants)),
+            None => Node::Object(nodes.into()),
+        })
     }
 
     /// Splits a dotted path; a problem when a component is empty.
@@ -162,7 +193,10 @@ impl Parser {
             Form::Args(min, max) => call.args = self.arguments(operator, value, min, max)?.into(),
             Form::Commutative => return self.commutative(call, value),
             Form::Cond => call.args = self.cond(operator, value)?.into(),
-            Form::Switch => call.args = self.switch(value)?.into(),
+            Form::Switch => {
+                call.args = self.switch(value)?.into();
+                return Some(if call.args.len() == 1 { picked(call) } else { Node::Call(call) });
+            }
             Form::Let => call.args = self.bindings(value)?.into(),
             Form::Date => call.args = self.date_and_zone(operator, value)?.into(),
             Form::Named(names, required) => call.args = self.named_arguments(value, names, required)?.into(),
@@ -270,16 +304,16 @@ impl Parser {
                 return Node::Constant(Constant::Scalar(crate::value::Value::Bool(until)));
             }
         }
-        if !call.args.iter().all(|node| matches!(node, Node::Constant(_) | Node::Absent))
-            || matches!(call.extra, Extra::Sort(SortKey::Paths(_)))
-            || UNFOLDED.contains(&call.operator.name)
-        {
-            return Node::Call(call);
+        let constant = |node: &Node| matches!(node, Node::Constant(_) | Node::Absent);
+        if NEVER_FOLDED.contains(&call.operator.name) || !call.args.iter().all(constant) {
+            return picked(call);
         }
         match evaluate_constant(&call, self.variables) {
             Ok(Some(constant)) => return Node::Constant(constant),
             // As in MongoDB, which refuses the whole pipeline.
-            Err(EvalError::Operand(fault)) => self.problem(format!("this always fails: {}", fault.message)),
+            Err(EvalError::Operand(fault)) if !self.unreached => {
+                self.problem(format!("this always fails: {}", fault.message));
+            }
             _ => {}
         }
         Node::Call(call)
@@ -368,21 +402,40 @@ impl Parser {
             self.at_key("branches", |p| p.problem("needs at least one branch"));
             return None;
         }
+        // A branch that is always taken is the default of those before it.
+        let mut last = match default {
+            Some(default) => Some(self.at_key("default", |p| p.expression(default))?),
+            None => None,
+        };
+        let (before, mut decided) = (self.unreached, false);
         for (at, branch) in branches.iter().enumerate() {
-            let pair = self.at_key("branches", |p| {
-                p.at_index(at, |p| {
-                    let [case, then] = p.named(branch, ["case", "then"], 2)?;
-                    let case = p.at_key("case", |p| p.expression(case?));
-                    let then = p.at_key("then", |p| p.expression(then?));
-                    Some([case?, then?])
-                })
-            });
-            nodes.extend(pair?);
+            let [case, then] = self.at_key("branches", |p| p.at_index(at, |p| p.branch(branch)))?;
+            match case {
+                Node::Constant(constant) if decided || !constant.value().is_true() => {}
+                Node::Constant(_) => (decided, last) = (true, Some(then)),
+                case if !decided => nodes.extend([case, then]),
+                _ => {}
+            }
         }
-        if let Some(default) = default {
-            nodes.push(self.at_key("default", |p| p.expression(default))?);
+        self.unreached = before;
+        nodes.extend(last);
+        if nodes.is_empty() && !self.unreached {
+            self.problem("this always fails: no branch is ever true, and there is no default");
         }
         Some(nodes)
+    }
+
+    /// One branch of a `$switch`. MongoDB does not look for what always fails in what is never reached: the value of a branch whose case is
+    /// never true, and all branches behind one whose case always is.
+    fn branch(&mut self, json: &Json) -> Option<[Node; 2]> {
+        let [case, then] = self.named(json, ["case", "then"], 2)?;
+        let case = self.at_key("case", |p| p.expression(case?))?;
+        let before = self.unreached;
+        let taken = if let Node::Constant(constant) = &case { Some(constant.value().is_true()) } else { None };
+        self.unreached |= taken == Some(false);
+        let then = self.at_key("then", |p| p.expression(then?));
+        self.unreached = before || taken == Some(true);
+        Some([case, then?])
     }
 
     /// Binds a variable for what follows; a problem when its name is not allowed.
@@ -522,6 +575,24 @@ fn refused(name: &str) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+/// The argument that constants pick, of `$cond` and `$ifNull`; the only one that is left of a `$let` or a `$switch`.
+fn picked(call: Call) -> Node {
+    let first = match call.args.first() {
+        Some(Node::Constant(constant)) => Some(constant.value()),
+        _ => None,
+    };
+    let at = match (call.operator.name, first) {
+        ("$cond", Some(condition)) => Some(if condition.is_true() { 1 } else { 2 }),
+        ("$ifNull", Some(first)) if !first.is_nullish() => Some(0),
+        ("$let" | "$switch", _) if call.args.len() == 1 => Some(0),
+        _ => None,
+    };
+    match at {
+        Some(at) => Vec::from(call.args).swap_remove(at),
+        None => Node::Call(call),
+    }
 }
 
 fn listed(names: &[&str]) -> String {

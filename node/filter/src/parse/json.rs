@@ -145,6 +145,12 @@ pub(crate) fn array_constant(items: &[Constant]) -> Constant {
     Constant::Bytes(raw::ARRAY, bytes.into())
 }
 
+/// A constant document of constants.
+pub(crate) fn document_constant(fields: &[(Box<str>, Constant)]) -> Constant {
+    let bytes = write::constant(fields.iter().map(|(name, constant)| (&**name, constant.value())));
+    Constant::Bytes(raw::DOCUMENT, bytes.into())
+}
+
 /// An Extended JSON literal, when the object is one; an error says what is wrong with it.
 pub(crate) fn literal(fields: &[(String, Json)]) -> Option<Result<Json, String>> {
     let [(key, value)] = fields else { return None };

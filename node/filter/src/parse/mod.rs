@@ -117,6 +117,8 @@ pub(crate) struct Parser {
     iterated: bool,
     /// Behind a stage that may give several documents.
     many: bool,
+    /// Within what is never evaluated: what always fails there is no problem.
+    unreached: bool,
     /// Within `$elemMatch`: paths begin in an element.
     in_element: bool,
 }

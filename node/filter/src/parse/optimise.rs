@@ -6,7 +6,8 @@
 
 use super::Parser;
 use crate::eval::{Name, Place};
-use crate::expr::{Call, Constant, Form, Node};
+use crate::expr::{Call, Constant, Extra, Form, Node};
+use crate::lanes::Body;
 use crate::many::Many;
 use crate::project::{Mode, Projection, Step};
 use crate::query::{Comparison, Part, Query, Test};
@@ -242,7 +243,14 @@ fn rename_node(node: &mut Node, renames: &[(Path, Path)]) {
         Node::Path(path) => rename_path(path, renames),
         Node::Array(nodes) => nodes.iter_mut().for_each(|node| rename_node(node, renames)),
         Node::Object(fields) => fields.iter_mut().for_each(|(_, node)| rename_node(node, renames)),
-        Node::Call(call) => call.args.iter_mut().for_each(|node| rename_node(node, renames)),
+        Node::Call(call) => {
+            call.args.iter_mut().for_each(|node| rename_node(node, renames));
+            // The lane form holds the paths of the body.
+            if matches!(call.extra, Extra::Lanes(_)) {
+                let body = call.args.get(1).and_then(|body| Body::of(body, call.slot));
+                call.extra = body.map_or(Extra::None, Extra::Lanes);
+            }
+        }
         _ => {}
     }
 }

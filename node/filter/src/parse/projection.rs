@@ -6,6 +6,8 @@ use crate::expr::Node;
 use crate::project::{Mode, Projection, Step};
 use crate::stage::Stage;
 
+const COLLISION: &str = "this path collides with another one of this stage: a field cannot be kept or computed both whole and in part, or twice";
+
 /// What a specification says of one path.
 enum What {
     Include,
@@ -41,6 +43,10 @@ impl Parser {
         if mode == Mode::Include && !entries.iter().any(|e| e.parts[0] == "_id") {
             let name = self.path(&["_id"])[0];
             projection.leaves.push(name);
+        }
+        if let Some(entry) = entries.iter().find(|e| e.parts.len() > 1 && e.parts[0] == "_id").filter(|_| id.is_some())
+        {
+            self.problem_at(&entry.path.clone(), COLLISION);
         }
         let kept = entries.into_iter().filter(|e| match e.what {
             What::Include => mode == Mode::Include,
@@ -102,7 +108,7 @@ impl Parser {
             self.problem(format!("takes an object with a path each, and this is {}", json.shown()));
             return None;
         };
-        if fields.is_empty() {
+        if fields.is_empty() && !adds {
             self.problem("needs at least one field");
             return None;
         }
@@ -158,7 +164,7 @@ impl Parser {
             let names: Vec<_> = parts.iter().map(|part| self.name(part)).collect();
             self.access.paths.push((names.clone(), false));
             if !insert(projection, &names, what) {
-                self.problem_at(&path, "this path collides with another one of this stage: a field cannot be kept or computed both whole and in part, or twice");
+                self.problem_at(&path, COLLISION);
             }
         }
     }

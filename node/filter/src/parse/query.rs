@@ -10,6 +10,8 @@ use crate::query::{Comparison, Element, Part, Query, Test};
 use crate::raw;
 use crate::value::Value;
 
+const COMPARISONS: [&str; 6] = ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"];
+const UNDEFINED: &str = "nothing compares with undefined; write null, which missing and undefined values are equal to";
 pub(crate) const LOGICAL: [&str; 5] = ["$and", "$or", "$nor", "$expr", "$comment"];
 pub(crate) const OPERATORS: [&str; 21] = [
     "$eq",
@@ -34,7 +36,7 @@ pub(crate) const OPERATORS: [&str; 21] = [
     "$regex",
     "$options",
 ];
-const TYPES: [(&str, i32, u8); 20] = [
+const TYPES: [(&str, i32, u8); 21] = [
     ("double", 1, raw::DOUBLE),
     ("string", 2, raw::STRING),
     ("object", 3, raw::DOCUMENT),
@@ -48,6 +50,7 @@ const TYPES: [(&str, i32, u8); 20] = [
     ("regex", 11, raw::REGEX),
     ("dbPointer", 12, raw::DB_POINTER),
     ("javascript", 13, raw::CODE),
+    ("javascriptWithScope", 15, raw::CODE_WITH_SCOPE),
     ("symbol", 14, raw::SYMBOL),
     ("int", 16, raw::INT32),
     ("timestamp", 17, raw::TIMESTAMP),
@@ -167,6 +170,10 @@ impl Parser {
             Json::Object(fields) if fields.first().is_some_and(|(key, _)| key.starts_with('$')) => {
                 self.operators(fields)
             }
+            Json::Undefined => {
+                self.problem(UNDEFINED);
+                None
+            }
             value => Some(Element::Test(Test::Compare(Comparison::Eq, value.constant()))),
         }
     }
@@ -186,6 +193,16 @@ impl Parser {
     fn query_operator(&mut self, key: &str, value: &Json, options: Option<&Json>) -> Option<Element> {
         let compare = |comparison| Some(Element::Test(Test::Compare(comparison, value.constant())));
         let not = |element| Element::Not(Box::new(element));
+        if *value == Json::Undefined && COMPARISONS.contains(&key) {
+            self.problem(UNDEFINED);
+            return None;
+        }
+        if matches!(value, Json::Regex(..)) && COMPARISONS.contains(&key) && key != "$eq" {
+            self.problem(format!(
+                "`{key}` does not compare with a regular expression; use `$regex`, in a `$not` or alone"
+            ));
+            return None;
+        }
         match key {
             "$eq" => compare(Comparison::Eq),
             "$ne" => compare(Comparison::Eq).map(not),
@@ -209,7 +226,7 @@ impl Parser {
             },
             "$all" => self.every(value),
             "$elemMatch" => self.elem_match(value).map(Element::Test),
-            "$size" => self.whole_number(value).map(|n| Element::Test(Test::Size(n))),
+            "$size" => self.length(value).map(|n| Element::Test(Test::Size(n))),
             "$type" => self.types(value).map(|types| Element::Test(Test::Type(types))),
             "$mod" => self.modulo(value).map(Element::Test),
             "$bitsAllSet" | "$bitsAllClear" | "$bitsAnySet" | "$bitsAnyClear" => {
@@ -272,6 +289,10 @@ impl Parser {
                     self.at_index(at, |p| p.problem("a list of values has no operators in it"));
                     return None;
                 }
+                Json::Undefined => {
+                    self.at_index(at, |p| p.problem(UNDEFINED));
+                    return None;
+                }
                 other => constants.push(other.constant()),
             }
         }
@@ -282,6 +303,17 @@ impl Parser {
         let items = self.list(value)?;
         if items.is_empty() {
             return Some(Element::Test(Test::Type(Vec::new())));
+        }
+        let operator = |json: &Json| match json {
+            Json::Object(fields) => fields.first().map(|(key, _)| key.clone()).filter(|key| key.starts_with('$')),
+            _ => None,
+        };
+        let matching = items.iter().filter(|item| operator(item).as_deref() == Some("$elemMatch")).count();
+        if items.iter().filter(|item| operator(item).is_some()).count() > matching
+            || (matching > 0 && matching < items.len())
+        {
+            self.problem("takes a list of values, or one of `$elemMatch` alone");
+            return None;
         }
         let tests: Vec<_> =
             items.iter().enumerate().map(|(at, item)| self.at_index(at, |p| p.condition(item))).collect();
@@ -306,12 +338,12 @@ impl Parser {
         query.map(|query| Test::AnyDocument(Box::new(query)))
     }
 
-    fn whole_number(&mut self, value: &Json) -> Option<i64> {
-        let number = crate::number::int(value.constant().value()).map(i64::from);
-        if number.is_none_or(|n| n < 0) {
-            self.problem(format!("takes a whole number from 0 up, and this is {}", value.shown()));
+    fn length(&mut self, value: &Json) -> Option<i64> {
+        let number = crate::number::int(value.constant().value()).filter(|n| *n >= 0).map(i64::from);
+        if number.is_none() {
+            self.problem(format!("takes a whole 32-bit number from 0 up, and this is {}", value.shown()));
         }
-        number.filter(|n| *n >= 0)
+        number
     }
 
     fn modulo(&mut self, value: &Json) -> Option<Test> {

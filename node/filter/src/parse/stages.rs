@@ -90,6 +90,10 @@ impl Parser {
             "$count" => {
                 self.access.end();
                 match value {
+                    Json::Text(name) if name == "_id" => {
+                        self.problem("takes another name than `_id`, which is what a count is grouped by");
+                        None
+                    }
                     Json::Text(name) if !name.is_empty() && !name.starts_with('$') && !name.contains(['.', '\0']) => {
                         Some(if self.many { self.counted(name) } else { Stage::Count(name.as_str().into()) })
                     }

@@ -185,8 +185,10 @@ proptest! {
             }
             other => Some(other.clone()),
         };
-        // The clauses of a leading `$match` are ordered as MongoDB does: which of them fails or rejects first is another matter.
-        let ordered = rest.first().is_some_and(|stage| stage.get("$match").is_some());
+        // As in MongoDB a `$match` or `$skip` moves ahead of what is computed, and the clauses of a leading `$match` have an order of
+        // their own: which of them fails or rejects first is another matter.
+        let moves = |stage: &Value| ["$match", "$skip", "$limit", "$sort"].iter().any(|name| stage.get(name).is_some());
+        let ordered = rest.iter().any(moves);
         if let Some(parts) = parts && !(ordered && [&whole, &parts].iter().any(|seen| matches!(seen, Seen::Failed(_)))) {
             agree(&whole, &parts)?;
         }

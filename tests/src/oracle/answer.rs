@@ -1,0 +1,169 @@
+//! What a pipeline makes of a document, said by MongoDB and by the filter language, and whether the two agree.
+
+use boom_filter::{EvalError, Outcome, Program, Rules};
+use bson::{Bson, Document, RawDocument, RawDocumentBuf};
+use mongodb::Collection;
+use serde_json::{Value, json};
+
+use super::json;
+
+/// A pipeline with a document.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    /// Its stages.
+    pub pipeline: Vec<Document>,
+    /// The one document that there is.
+    pub document: Document,
+}
+
+/// What comes of it.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// These documents; none is a rejection.
+    Documents(Vec<RawDocumentBuf>),
+    /// No pipeline, with what is wrong with it; MongoDB says it as it says a failure.
+    Refused(String),
+    /// It fails on this document.
+    Failed(String),
+    /// A limit that the other has not, of time or of size.
+    Limited(String),
+}
+
+impl Answer {
+    /// What the filter language says.
+    pub fn of_boom(pair: &Pair) -> Self {
+        let program = match Program::parse(&json::pipeline(&pair.pipeline), Rules::None) {
+            Ok(program) => program,
+            Err(problems) => {
+                return Self::Refused(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
+            }
+        };
+        let document = RawDocumentBuf::try_from(&pair.document).expect("a document can be written");
+        match program.evaluate(&document, NOW) {
+            Outcome::Passed(first) => match program.evaluate_all(&document, NOW) {
+                Ok(all) if all.first().is_some_and(|one| one.as_bytes() == first.as_bytes()) => Self::Documents(all),
+                Ok(_) => Self::Failed("what passes is not the first of all that pass".to_owned()),
+                Err(error) => Self::Failed(format!("this passes, and all that pass fail: {error}")),
+            },
+            Outcome::Rejected => Self::Documents(Vec::new()),
+            Outcome::Failed(error @ EvalError::Budget(_)) => Self::Limited(error.to_string()),
+            Outcome::Failed(error) => Self::Failed(error.to_string()),
+        }
+    }
+
+    /// What MongoDB says of the documents of the collection.
+    ///
+    /// # Errors
+    /// The server is gone.
+    pub async fn of_mongod(collection: &Collection<Document>, pipeline: &[Document]) -> mongodb::error::Result<Self> {
+        let running = collection.aggregate(pipeline.iter().cloned()).max_time(MOST_TIME).with_type::<RawDocumentBuf>();
+        let mut documents = Vec::new();
+        let mut cursor = match running.await {
+            Ok(cursor) => cursor,
+            Err(error) => return Self::failed(error),
+        };
+        loop {
+            match cursor.advance().await {
+                Ok(true) => documents.push(cursor.current().to_owned()),
+                Ok(false) => return Ok(Self::Documents(documents)),
+                Err(error) => return Self::failed(error),
+            }
+        }
+    }
+
+    fn failed(error: mongodb::error::Error) -> mongodb::error::Result<Self> {
+        match &*error.kind {
+            mongodb::error::ErrorKind::Command(command) if LIMITS.contains(&command.code) => {
+                Ok(Self::Limited(command.message.clone()))
+            }
+            mongodb::error::ErrorKind::Command(command) => {
+                Ok(Self::Failed(format!("{}: {}", command.code, command.message)))
+            }
+            // Messages quote broken text.
+            mongodb::error::ErrorKind::InvalidResponse { message, .. } if message.contains("UTF-8") => {
+                Ok(Self::Failed(message.clone()))
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Whether the two say the same. A limit on either side decides nothing.
+    pub fn agrees(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Limited(_), _) | (_, Self::Limited(_)) => true,
+            (Self::Documents(these), Self::Documents(those)) => {
+                let in_order = || these.iter().zip(those).all(|(this, that)| same(this, that));
+                these.len() == those.len() && (in_order() || ungrouped(these, those))
+            }
+            (Self::Refused(_) | Self::Failed(_), Self::Refused(_) | Self::Failed(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// One letter for what it is.
+    pub(crate) fn letter(&self) -> char {
+        match self {
+            Self::Documents(documents) if documents.is_empty() => 'r',
+            Self::Documents(_) => 'd',
+            Self::Refused(_) | Self::Failed(_) => 'e',
+            Self::Limited(_) => 'l',
+        }
+    }
+
+    /// As the tables of cases have it.
+    pub(crate) fn shown(&self) -> Value {
+        let shown = |document: &RawDocumentBuf| match Document::try_from(document.as_ref()) {
+            Ok(document) => Bson::Document(document).into_canonical_extjson(),
+            Err(error) => json!({"invalid": error.to_string()}),
+        };
+        match self {
+            Self::Documents(documents) if documents.is_empty() => json!({"rejected": true}),
+            Self::Documents(documents) if documents.len() == 1 => json!({"document": shown(&documents[0])}),
+            Self::Documents(documents) => json!({"documents": documents.iter().map(shown).collect::<Vec<_>>()}),
+            Self::Refused(why) => json!({"refused": why}),
+            Self::Failed(why) => json!({"error": why}),
+            Self::Limited(why) => json!({"limited": why}),
+        }
+    }
+}
+
+/// The alert's time, milliseconds since 1970.
+const NOW: i64 = 1_600_000_000_000;
+/// A pipeline that MongoDB does not finish in this time says nothing.
+const MOST_TIME: std::time::Duration = std::time::Duration::from_secs(5);
+/// Errors of MongoDB that are its limits: time, memory, the size of a document.
+const LIMITS: [i32; 5] = [50, 146, 292, 10334, 17280];
+
+/// Whether two documents are equal to the byte, where a NaN is a NaN.
+fn same(this: &RawDocument, that: &RawDocument) -> bool {
+    if this.as_bytes() == that.as_bytes() {
+        return true;
+    }
+    match (Document::try_from(this), Document::try_from(that)) {
+        (Ok(this), Ok(that)) => {
+            this.len() == that.len() && this.iter().zip(&that).all(|(a, b)| a.0 == b.0 && alike(a.1, b.1))
+        }
+        _ => false,
+    }
+}
+
+/// Whether the documents are the same in some order: MongoDB gives groups in the order of a hash table.
+fn ungrouped(these: &[RawDocumentBuf], those: &[RawDocumentBuf]) -> bool {
+    let mut left: Vec<_> = those.iter().collect();
+    these.iter().all(|this| left.iter().position(|that| same(this, that)).map(|at| left.swap_remove(at)).is_some())
+}
+
+fn alike(this: &Bson, that: &Bson) -> bool {
+    match (this, that) {
+        (Bson::Double(this), Bson::Double(that)) => {
+            this.to_bits() == that.to_bits() || (this.is_nan() && that.is_nan())
+        }
+        (Bson::Document(this), Bson::Document(that)) => {
+            this.len() == that.len() && this.iter().zip(that).all(|(a, b)| a.0 == b.0 && alike(a.1, b.1))
+        }
+        (Bson::Array(this), Bson::Array(that)) => {
+            this.len() == that.len() && this.iter().zip(that).all(|(a, b)| alike(a, b))
+        }
+        (this, that) => this == that,
+    }
+}
