@@ -46,6 +46,8 @@ pub(crate) fn run<'a>(cx: &mut Cx<'a, '_>, stages: &'a [(Place, Stage)]) -> Resu
                     }
                     _ => projection.apply(cx, *mode)?,
                 };
+                // As where it is remembered.
+                cx.place = *place;
             }
             Stage::Replace(place, node) => {
                 let value = node.eval(cx)?;
