@@ -27,6 +27,10 @@ const SKY_END: u64 = 12 << (2 * DEPTH);
 /// Larger maps are refused: what is published has some megabytes.
 const MAX_BYTES: usize = 64 << 20;
 
+/// The keywords that a FITS table begins with, which have values.
+const MANDATORY: [&[u8]; 7] =
+    [b"SIMPLE  ", b"XTENSION", b"BITPIX  ", b"NAXIS   ", b"PCOUNT  ", b"GCOUNT  ", b"TFIELDS "];
+
 /// A part of the sky. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SkyMap(Arc<Prepared>);
@@ -127,6 +131,13 @@ fn of_space<T: Idx>(map: MocQtyType<T, Cursor<&[u8]>>) -> Result<Cells, SkyMapEr
 fn fits_rows(bytes: &[u8]) -> Result<(), SkyMapError> {
     let (mut ends, mut width, mut rows, mut nuniq) = (0, 0_u64, 0_u64, false);
     for (at, card) in bytes.chunks_exact(80).enumerate() {
+        if let Some(byte) = card.iter().find(|byte| !(b' '..=b'~').contains(byte)) {
+            return refuse(format!("the byte {byte} stands in no header of a FITS file, which is printable ASCII"));
+        }
+        let mandatory = MANDATORY.contains(&&card[..8]);
+        if mandatory && card[10..60].trim_ascii().is_empty() {
+            return refuse(format!("the header's `{}` has no value", String::from_utf8_lossy(&card[..8]).trim_end()));
+        }
         let number = || std::str::from_utf8(&card[9..]).ok().and_then(|v| v.split('/').next()?.trim().parse().ok());
         match &card[..8] {
             b"NAXIS1  " => width = number().unwrap_or(u64::MAX),

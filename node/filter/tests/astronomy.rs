@@ -223,6 +223,10 @@ fn the_serialisations_of_one_map_are_one_map() {
 #[test]
 fn what_is_no_sky_map_is_refused_with_its_reason() {
     let (_, fits) = written("3 9 27");
+    let mut garbled = fits.clone();
+    garbled[2880 + 8 * 80 + 11] = 206;
+    let mut blank = fits.clone();
+    blank[2880 + 80 + 10..2880 + 160].fill(b' ');
     let time = br#"t61/1 3 s3/1"#;
     for (bytes, reason) in [
         (&b""[..], "no list of cells"),
@@ -241,6 +245,8 @@ fn what_is_no_sky_map_is_refused_with_its_reason() {
         (br#"{"5": [1], "4": [0]}"#, "overlapping"),
         (&fits[..2880], "ends within its headers"),
         (&fits[..5760], "longer than the file"),
+        (&blank, "`BITPIX` has no value"),
+        (&garbled, "the byte 206 stands in no header"),
     ] {
         let error = SkyMap::parse(bytes).expect_err("it is no sky map").to_string();
         assert!(error.contains(reason), "{:?}: {error}", String::from_utf8_lossy(&bytes[..bytes.len().min(40)]));

@@ -70,8 +70,8 @@ impl<'a> Cx<'a, '_> {
             let member = self.views.member(start + (first + lane) as u32);
             let bit = 1 << lane;
             if member.view == crate::value::UNSEEN {
-                // A field of what is no document is missing; a document that is not sound is not known.
-                chunk.nullish |= if member.kind == raw::DOCUMENT { 0 } else { bit };
+                // A field of a scalar is missing; of an array it is those of its documents, and a document that is not sound is not known.
+                chunk.nullish |= if matches!(member.kind, raw::DOCUMENT | raw::ARRAY) { 0 } else { bit };
                 continue;
             }
             let cell = self.views.cell(self.frame.shapes, self.root, member.view, slot).ok()?;

@@ -278,3 +278,17 @@ fn most_generated_filters_say_something() {
     let seen = format!("{passed} passed, {rejected} rejected, {failed} failed, {spent} spent, {refused} refused");
     assert!([passed, rejected, failed, spent].iter().all(|n| *n > 100) && refused < 500, "{seen}");
 }
+
+#[test]
+fn an_element_that_is_an_array_of_points_is_one_in_a_loop_too() {
+    let alert = common::document(&json!({"s": [{"jd": 15.0}, [{"jd": 1}], 3, [], {"jd": [2]}]}));
+    for body in
+        [json!({"$and": ["$$p.jd"]}), json!({"$gt": ["$$p.jd", 2]}), json!({"$isArray": "$$p.jd"}), json!("$$p.jd")]
+    {
+        let each: Vec<Value> =
+            (0..5).map(|at| json!({"$let": {"vars": {"p": {"$arrayElemAt": ["$s", at]}}, "in": body}})).collect();
+        let looped = json!({"$map": {"input": "$s", "as": "p", "in": body}});
+        let of = |e: Value| run(&json!([{"$project": {"r": e}}]), &alert).expect("it is a pipeline");
+        assert_eq!(of(looped), of(json!(each)), "{body}");
+    }
+}
