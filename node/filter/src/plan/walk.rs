@@ -1,14 +1,8 @@
-//! What the programs of a set have in common: expressions, clauses and stages that are evaluated once per alert and remembered.
-//!
-//! Two things are the same when they are written alike and see the same document: the alert, or what equal stages made of it. A thing is
-//! remembered only where that saves work: when it stands in two places that are not both within a larger thing that is remembered. Only
-//! the answer is shared, and with it what it cost, so that a program's budget ends where it would end alone. Errors are never shared:
-//! whoever meets one evaluates anew, and reports its own place.
-
-use std::collections::{HashMap, HashSet};
+//! A walk over a program: the digest of each of its parts, which tells what is written alike and sees the same document.
 
 use sha2::{Digest, Sha256};
 
+use super::found::{Entry, Found, Key, Spot};
 use crate::expr::{Call, Constant, Extra, Form, Node, SortKey};
 use crate::parse::Parsed;
 use crate::project::{Mode, Projection, Step};
@@ -16,161 +10,8 @@ use crate::query::{Query, Test};
 use crate::stage::Stage;
 use crate::write;
 
-/// "Not remembered" among slots.
-pub(crate) const NO_SLOT: u32 = u32::MAX;
 /// Calls of fewer parts are not worth remembering.
 const SMALLEST_CALL: u32 = 3;
-
-/// Where the answers of one program's parts are remembered.
-#[derive(Debug, Default)]
-pub(crate) struct Plan {
-    /// By the call's number; empty when none is remembered.
-    pub(crate) calls: Box<[u32]>,
-    /// By the stage's number; empty when none is remembered.
-    pub(crate) stages: Box<[StagePlan]>,
-}
-
-/// Where the answers of one stage are remembered.
-#[derive(Debug, Clone)]
-pub(crate) struct StagePlan {
-    /// The document that the stage makes.
-    pub(crate) whole: u32,
-    /// What a `$project` keeps of its document, before it computes.
-    pub(crate) included: u32,
-    /// Whether each clause of a `$match` holds.
-    pub(crate) clauses: Box<[u32]>,
-}
-
-/// The plans of programs that are evaluated together, and how many answers are remembered.
-pub(crate) fn plans<'p>(programs: impl Iterator<Item = &'p Parsed>) -> (Vec<Plan>, usize) {
-    let programs: Vec<&Parsed> = programs.collect();
-    let mut found = Found::default();
-    for (number, parsed) in programs.iter().enumerate() {
-        let mut walk = Walk { found: &mut found, parsed, program: number as u32, parent: None, looped: false };
-        walk.stages();
-    }
-    let slots = found.slots();
-    let mut plans: Vec<Plan> = programs.iter().map(|_| Plan::default()).collect();
-    let mut used = 0;
-    for (entry, slot) in found.entries.iter().zip(slots) {
-        let Some(slot) = slot else { continue };
-        used = used.max(slot as usize + 1);
-        let (plan, parsed) = (&mut plans[entry.program as usize], programs[entry.program as usize]);
-        plan.note(parsed, entry.place, slot);
-    }
-    (plans, used)
-}
-
-impl Plan {
-    fn note(&mut self, parsed: &Parsed, place: Spot, slot: u32) {
-        if let Spot::Call(number) = place {
-            if self.calls.is_empty() {
-                self.calls = vec![NO_SLOT; parsed.calls as usize].into();
-            }
-            self.calls[number as usize] = slot;
-            return;
-        }
-        if self.stages.is_empty() {
-            self.stages =
-                vec![StagePlan { whole: NO_SLOT, included: NO_SLOT, clauses: Box::new([]) }; parsed.stages.len()]
-                    .into();
-        }
-        match place {
-            Spot::Clause(stage, clause) => {
-                let stage = &mut self.stages[stage as usize];
-                let mut clauses = std::mem::take(&mut stage.clauses).into_vec();
-                clauses.resize(clauses.len().max(clause as usize + 1), NO_SLOT);
-                clauses[clause as usize] = slot;
-                stage.clauses = clauses.into();
-            }
-            Spot::Stage(stage) => self.stages[stage as usize].whole = slot,
-            Spot::Included(stage) => self.stages[stage as usize].included = slot,
-            Spot::Call(_) => {}
-        }
-    }
-}
-
-/// What a thing is and sees, as a digest.
-type Key = [u8; 16];
-
-/// Something in a program whose answer could be remembered.
-#[derive(Debug, Clone, Copy)]
-enum Spot {
-    Call(u32),
-    Clause(u32, u32),
-    Stage(u32),
-    /// What the stage keeps.
-    Included(u32),
-}
-
-#[derive(Debug)]
-struct Entry {
-    program: u32,
-    place: Spot,
-    key: Key,
-    size: u32,
-    /// The next larger thing around it.
-    parent: Option<u32>,
-    /// Whether it may be evaluated more than once where it stands.
-    looped: bool,
-}
-
-#[derive(Debug, Default)]
-struct Found {
-    entries: Vec<Entry>,
-}
-
-impl Found {
-    /// The slot of each entry. From the largest to the smallest: what stands within a remembered thing counts once for that thing.
-    fn slots(&self) -> Vec<Option<u32>> {
-        let mut order: Vec<u32> = (0..self.entries.len() as u32).collect();
-        order.sort_by_key(|at| std::cmp::Reverse(self.entries[*at as usize].size));
-        let mut by_key: HashMap<Key, Vec<u32>> = HashMap::new();
-        let mut keys = Vec::new();
-        for at in order {
-            let entry = &self.entries[at as usize];
-            by_key
-                .entry(entry.key)
-                .or_insert_with(|| {
-                    keys.push(entry.key);
-                    Vec::new()
-                })
-                .push(at);
-        }
-        let (mut slots, mut next) = (vec![None; self.entries.len()], 0);
-        for key in keys {
-            let places = &by_key[&key];
-            let (mut open, mut within) = (0, HashSet::new());
-            for at in places {
-                match self.around(*at, &slots) {
-                    Some(slot) => {
-                        within.insert(slot);
-                    }
-                    None => open += if self.entries[*at as usize].looped { 2 } else { 1 },
-                }
-            }
-            if open + within.len() >= 2 {
-                for at in places {
-                    slots[*at as usize] = Some(next);
-                }
-                next += 1;
-            }
-        }
-        slots
-    }
-
-    /// The slot of the nearest remembered thing around an entry.
-    fn around(&self, at: u32, slots: &[Option<u32>]) -> Option<u32> {
-        let mut at = self.entries[at as usize].parent;
-        while let Some(around) = at {
-            if let Some(slot) = slots[around as usize] {
-                return Some(slot);
-            }
-            at = self.entries[around as usize].parent;
-        }
-        None
-    }
-}
 
 /// A digest in the making.
 struct Hash(Sha256);
@@ -222,6 +63,11 @@ struct Walk<'f, 'p> {
     program: u32,
     parent: Option<u32>,
     looped: bool,
+}
+
+/// Notes all that could be remembered of a program.
+pub(super) fn walk(found: &mut Found, parsed: &Parsed, program: u32) {
+    Walk { found, parsed, program, parent: None, looped: false }.stages();
 }
 
 impl Walk<'_, '_> {
@@ -475,20 +321,6 @@ impl Walk<'_, '_> {
                     path.iter().for_each(|name| hash.text(&self.parsed.names[*name as usize]));
                 }
             }
-        }
-    }
-}
-
-impl Found {
-    /// Takes back an entry that can not be remembered: its parts stand within what is around it.
-    fn drop_entry(&mut self, at: u32, outer: Option<u32>) {
-        self.entries.remove(at as usize);
-        for entry in &mut self.entries[at as usize..] {
-            entry.parent = match entry.parent {
-                Some(parent) if parent == at => outer,
-                Some(parent) if parent > at => Some(parent - 1),
-                parent => parent,
-            };
         }
     }
 }
