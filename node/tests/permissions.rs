@@ -320,7 +320,7 @@ fn nothing_is_seen(survey: &str, written: &Written, permissions: &[&[u8]]) {
         }
         assert_eq!(format!("{:?}", cut.record), format!("{:?}", never.record));
         let differ = all.each.iter().zip(&cut.each).filter(|(all, cut)| all != cut).count();
-        assert!(differ * 3 > names.len(), "the points matter to {differ} of {} only", names.len());
+        assert!(differ * 5 > names.len(), "the points matter to {differ} of {} only", names.len());
     }
 }
 

@@ -26,7 +26,8 @@ impl On<'_> {
         if !multiplies(stages) {
             return 1;
         }
-        let all = program(stages).ok().and_then(|program| program.evaluate_all(self.document, self.now).ok());
+        let all =
+            program(stages, self.dialect).ok().and_then(|program| program.evaluate_all(self.document, self.now).ok());
         all.map_or(0, |all| all.len())
     }
 
