@@ -48,6 +48,7 @@ impl Reading<'_> {
         while self.lines.get(self.at).is_some_and(|line| line.depth == depth) {
             let Line { name, kind, like, .. } = self.lines[self.at];
             self.at += 1;
+            let number = self.at;
             let (kind, optional) = kind.strip_suffix('?').map_or((kind, false), |kind| (kind, true));
             let kind = match kind {
                 "record" | "array" => {
@@ -56,7 +57,7 @@ impl Reading<'_> {
                         None => Value::from(self.fields(depth + 1)),
                     };
                     self.known.insert(name, inner.clone());
-                    let record = json!({"type": "record", "name": format!("{name}_{}", self.at), "fields": inner});
+                    let record = json!({"type": "record", "name": format!("{name}_{number}"), "fields": inner});
                     if kind == "array" { json!({"type": "array", "items": record}) } else { record }
                 }
                 "timestamp-micros" => json!({"type": "long", "logicalType": kind}),
