@@ -49,6 +49,8 @@ impl Mongod {
         command.arg("--dbpath").arg(&directory).arg("--bind_ip").arg(&socket).arg("--unixSocketPrefix").arg(&directory);
         command.arg("--logpath").arg(&log).args(["--wiredTigerCacheSizeGB", "0.25", "--nojournal"]);
         command.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
+        // One engine for all stages: the other one, which takes over a leading $group alone, fails on what the first one answers.
+        command.args(["--setParameter", "internalQueryForceClassicEngine=true"]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
         let watchdog = command.spawn().context("starting sh")?;
         let server = Self { watchdog, socket };

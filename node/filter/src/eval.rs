@@ -400,6 +400,14 @@ impl<'a, 's> Cx<'a, 's> {
         Ok(all)
     }
 
+    /// As [`Cx::fields`], with the places of fields that stages have removed: a field that comes back takes its old place.
+    pub(crate) fn places(&mut self, document: Value<'a>) -> Result<Vec<(&'a str, Value<'a>)>, EvalError> {
+        let Value::Document(_, fields) = document else { return self.fields(document) };
+        self.charge(fields.len() as u64)?;
+        self.charge_bytes(size_of_val(fields))?;
+        Ok(fields.to_vec())
+    }
+
     fn deeper(&self, deepest: u8) -> Result<u8, EvalError> {
         if deepest < MAX_DEPTH {
             return Ok(deepest + 1);
@@ -410,22 +418,31 @@ impl<'a, 's> Cx<'a, 's> {
     /// A computed array; missing elements become null, as in MongoDB's own arrays.
     pub(crate) fn array(&mut self, mut items: Vec<Value<'a>>) -> Out<'a> {
         self.charge_bytes(items.len() * size_of::<Value<'_>>() + 16)?;
-        let mut depth = 0;
         for item in &mut items {
             if item.is_missing() {
                 *item = Value::Null;
             }
-            depth = depth.max(item.depth());
         }
-        Ok(Value::Array(self.deeper(depth)?, self.arena.alloc_slice_copy(&items)))
+        self.array_of_places(&items)
+    }
+
+    /// A computed array in which a missing element keeps its place, as in what MongoDB's stages pass on.
+    pub(crate) fn array_of_places(&mut self, items: &[Value<'a>]) -> Out<'a> {
+        let depth = items.iter().map(|item| item.depth()).max().unwrap_or_default();
+        Ok(Value::Array(self.deeper(depth)?, self.arena.alloc_slice_copy(items)))
     }
 
     /// A computed document; missing fields are left out.
     pub(crate) fn object(&mut self, mut fields: Vec<(&'a str, Value<'a>)>) -> Out<'a> {
         fields.retain(|(_, value)| !value.is_missing());
+        self.object_of_places(&fields)
+    }
+
+    /// A computed document in which a missing field keeps its place, as in what MongoDB's stages pass on.
+    pub(crate) fn object_of_places(&mut self, fields: &[(&'a str, Value<'a>)]) -> Out<'a> {
         self.charge_bytes(fields.len() * size_of::<(&str, Value<'_>)>() + 16)?;
         let depth = fields.iter().map(|(_, v)| v.depth()).max().unwrap_or_default();
-        Ok(Value::Document(self.deeper(depth)?, self.arena.alloc_slice_copy(&fields)))
+        Ok(Value::Document(self.deeper(depth)?, self.arena.alloc_slice_copy(fields)))
     }
 
     /// A computed string.

@@ -15,6 +15,7 @@ mod eval;
 mod expr;
 mod file;
 mod gate;
+mod introsort;
 mod lanes;
 mod language;
 mod many;

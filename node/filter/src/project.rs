@@ -1,7 +1,7 @@
 //! `$project`, `$addFields`, `$set`, `$unset`: which fields a stage passes on, and which it computes.
 //!
 //! As in MongoDB: what is included keeps the input's order, what is computed follows in the order of the specification; paths go
-//! through arrays into each of their documents.
+//! through arrays into each of their documents. A field that is removed leaves its place, and takes it again if it comes back.
 
 use crate::eval::{Cx, EvalError, Name, Out};
 use crate::expr::Node;
@@ -28,6 +28,19 @@ pub(crate) struct Projection {
     /// Computed fields and children, in the order of the specification.
     pub(crate) order: Vec<Step>,
     pub(crate) computes: bool,
+    /// Of the whole projection: what counts is the outermost level's.
+    pub(crate) gaps: Gaps,
+}
+
+/// Whether what is included and comes out missing leaves a gap, which the field takes if a later stage makes it again. MongoDB copies
+/// the bytes of a document that no stage has changed, so that there are none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Gaps {
+    #[default]
+    Left,
+    /// But not of a document that lies in the alert.
+    LeftByComputed,
+    None,
 }
 
 /// One step of computing the fields of a level.
@@ -45,10 +58,11 @@ impl Projection {
         let input = cx.document;
         let mut fields = match mode {
             Mode::Include => {
-                let included = |cx: &mut Cx<'a, '_>| {
-                    let fields = self.include(cx, input)?;
-                    cx.object(fields)
+                let gaps = match (self.gaps, input) {
+                    (Gaps::None, _) | (Gaps::LeftByComputed, Value::RawDocument(..)) => false,
+                    _ => true,
                 };
+                let included = |cx: &mut Cx<'a, '_>| self.included(cx, input, gaps);
                 let place = cx.place;
                 let kept = if slot == NO_SLOT { included(cx)? } else { cx.remembered(slot, place, included)? };
                 cx.place = place;
@@ -66,7 +80,7 @@ impl Projection {
         if self.computes {
             self.compute(cx, &mut fields)?;
         }
-        cx.object(fields)
+        cx.object_of_places(&fields)
     }
 
     fn child(&self, cx: &Cx<'_, '_>, name: &str) -> Option<&Projection> {
@@ -77,8 +91,8 @@ impl Projection {
         self.leaves.iter().any(|leaf| cx.name(*leaf) == name)
     }
 
-    fn include<'a>(&'a self, cx: &mut Cx<'a, '_>, document: Value<'a>) -> Result<Pairs<'a>, EvalError> {
-        if let Some(fields) = self.include_viewed(cx, document)? {
+    fn include<'a>(&'a self, cx: &mut Cx<'a, '_>, document: Value<'a>, gaps: bool) -> Result<Pairs<'a>, EvalError> {
+        if let Some(fields) = self.include_viewed(cx, document, gaps)? {
             return Ok(fields);
         }
         let (mut fields, mut kept) = (Fields::of(document), Vec::new());
@@ -88,7 +102,7 @@ impl Projection {
             if self.is_leaf(cx, name) {
                 kept.push((name, value));
             } else if let Some(child) = self.child(cx, name) {
-                let value = child.include_in(cx, value)?;
+                let value = child.include_in(cx, value, gaps)?;
                 kept.push((name, value));
             }
         }
@@ -96,7 +110,12 @@ impl Projection {
     }
 
     /// The included fields of a document whose wanted fields are located, in its own order; none when they are not.
-    fn include_viewed<'a>(&'a self, cx: &mut Cx<'a, '_>, document: Value<'a>) -> Result<Option<Pairs<'a>>, EvalError> {
+    fn include_viewed<'a>(
+        &'a self,
+        cx: &mut Cx<'a, '_>,
+        document: Value<'a>,
+        gaps: bool,
+    ) -> Result<Option<Pairs<'a>>, EvalError> {
         let mut found = Vec::with_capacity(self.leaves.len() + self.children.len());
         let leaves = self.leaves.iter().map(|name| (*name, None));
         for (name, child) in leaves.chain(self.children.iter().map(|(name, child)| (*name, Some(child)))) {
@@ -106,7 +125,7 @@ impl Projection {
             }
             let value = match child {
                 None => value,
-                Some(child) => child.include_in(cx, value)?,
+                Some(child) => child.include_in(cx, value, gaps)?,
             };
             found.push((at, (cx.name(name), value)));
         }
@@ -114,18 +133,17 @@ impl Projection {
         Ok(Some(found.into_iter().map(|(_, field)| field).collect()))
     }
 
-    fn include_in<'a>(&'a self, cx: &mut Cx<'a, '_>, value: Value<'a>) -> Out<'a> {
+    fn included<'a>(&'a self, cx: &mut Cx<'a, '_>, document: Value<'a>, gaps: bool) -> Out<'a> {
+        let fields = self.include(cx, document, gaps)?;
+        if gaps { cx.object_of_places(&fields) } else { cx.object(fields) }
+    }
+
+    fn include_in<'a>(&'a self, cx: &mut Cx<'a, '_>, value: Value<'a>, gaps: bool) -> Out<'a> {
         if value.is_document() {
-            let fields = self.include(cx, value)?;
-            return cx.object(fields);
+            return self.included(cx, value, gaps);
         }
         if value.is_array() {
-            // What an element loses here is computed anew into its place: a null keeps the place.
-            let lost = if self.computes { Value::Null } else { Value::Missing };
-            return in_array(cx, value, |cx, item| {
-                let kept = self.include_in(cx, item)?;
-                Ok(if kept.is_missing() { lost } else { kept })
-            });
+            return in_array(cx, value, gaps, |cx, item| self.include_in(cx, item, gaps));
         }
         Ok(Value::Missing)
     }
@@ -133,9 +151,10 @@ impl Projection {
     fn exclude<'a>(&'a self, cx: &mut Cx<'a, '_>, document: Value<'a>) -> Result<Pairs<'a>, EvalError> {
         let mut kept = fields_with_views(cx, document)?;
         cx.charge((kept.len() * (self.leaves.len() + self.children.len())) as u64 / 16)?;
-        kept.retain(|(name, _)| !self.is_leaf(cx, name));
         for (name, value) in &mut kept {
-            if let Some(child) = self.child(cx, name) {
+            if self.is_leaf(cx, name) {
+                *value = Value::Missing;
+            } else if let Some(child) = self.child(cx, name) {
                 *value = child.exclude_in(cx, *value)?;
             }
         }
@@ -145,15 +164,15 @@ impl Projection {
     fn exclude_in<'a>(&'a self, cx: &mut Cx<'a, '_>, value: Value<'a>) -> Out<'a> {
         if value.is_document() {
             let fields = self.exclude(cx, value)?;
-            return cx.object(fields);
+            return cx.object_of_places(&fields);
         }
         if value.is_array() {
-            return in_array(cx, value, |cx, item| self.exclude_in(cx, item));
+            return in_array(cx, value, true, |cx, item| self.exclude_in(cx, item));
         }
         Ok(value)
     }
 
-    /// Computes this level's fields into `fields`; a field that comes out missing is removed.
+    /// Computes this level's fields into `fields`; a field that comes out missing keeps only its place.
     fn compute<'a>(&'a self, cx: &mut Cx<'a, '_>, fields: &mut Pairs<'a>) -> Result<(), EvalError> {
         for step in &self.order {
             let (name, value) = match step {
@@ -172,20 +191,20 @@ impl Projection {
 
     fn compute_in<'a>(&'a self, cx: &mut Cx<'a, '_>, old: Value<'a>) -> Out<'a> {
         if old.is_array() {
-            return in_array(cx, old, |cx, item| self.compute_in(cx, item));
+            return in_array(cx, old, true, |cx, item| self.compute_in(cx, item));
         }
         if !self.computes {
             return Ok(old);
         }
-        let mut fields = if old.is_document() { cx.fields(old)? } else { Vec::new() };
+        let mut fields = if old.is_document() { cx.places(old)? } else { Vec::new() };
         self.compute(cx, &mut fields)?;
-        cx.object(fields)
+        cx.object_of_places(&fields)
     }
 }
 
 /// All fields; those that the projection goes into, or that views know, keep their views.
 pub(crate) fn fields_with_views<'a>(cx: &mut Cx<'a, '_>, document: Value<'a>) -> Result<Pairs<'a>, EvalError> {
-    let mut fields = cx.fields(document)?;
+    let mut fields = cx.places(document)?;
     if matches!(document, Value::RawDocument(..)) {
         for (name, value) in &mut fields {
             if value.is_document() || value.is_array() {
@@ -199,14 +218,16 @@ pub(crate) fn fields_with_views<'a>(cx: &mut Cx<'a, '_>, document: Value<'a>) ->
 fn in_array<'a>(
     cx: &mut Cx<'a, '_>,
     array: Value<'a>,
+    gaps: bool,
     mut f: impl FnMut(&mut Cx<'a, '_>, Value<'a>) -> Out<'a>,
 ) -> Out<'a> {
     let (mut items, mut kept) = (cx.items(array), Vec::new());
     while let Some(item) = cx.next(&mut items)? {
         let item = f(cx, item)?;
-        if !item.is_missing() {
+        if gaps || !item.is_missing() {
             kept.push(item);
         }
     }
-    cx.array(kept)
+    cx.charge_bytes(size_of_val(&*kept) + 16)?;
+    cx.array_of_places(&kept)
 }

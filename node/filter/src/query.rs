@@ -50,18 +50,25 @@ pub(crate) enum Element {
 #[derive(Debug)]
 pub(crate) enum Test {
     Compare(Comparison, Constant),
-    In(Vec<Constant>, Vec<regex::Regex>),
+    In(Vec<Constant>, Vec<Pattern>),
     Exists,
     /// Of one of these type bytes.
     Type(Vec<u8>),
     Size(i64),
     Bits(Bits),
     Mod(i64, i64),
-    Regex(regex::Regex),
+    Regex(Pattern),
     /// Some element of the array meets the conditions.
     AnyElement(Box<Element>),
     /// Some element of the array, a document, matches the query.
     AnyDocument(Box<Query>),
+}
+
+/// A regular expression, and itself as a value: a stored regular expression that is the same matches too.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    pub(crate) regex: regex::Regex,
+    pub(crate) written: Constant,
 }
 
 /// The comparisons that match within one type only.
@@ -97,6 +104,7 @@ impl Query {
             }
             Query::Not(query) => Ok(!query.matches(cx, document)?),
             Query::Field(path, Test::Compare(comparison, Constant::Scalar(constant))) => {
+                cx.charge(1)?;
                 if let (Quick::Double(a) | Quick::Int(a), Some(b)) = (cx.quick_parts(document, path), finite(*constant))
                 {
                     return Ok(comparison.holds(a, b));
@@ -183,6 +191,14 @@ impl Test {
 
     /// The value at the end of a path: its elements, then itself.
     fn leaf<'a>(&'a self, cx: &mut Cx<'a, '_>, value: Value<'a>) -> Result<bool, EvalError> {
+        if let Value::Array(_, items) = value
+            && items.iter().any(|item| item.is_missing())
+        {
+            // A query sees what would be written, without the places of what earlier stages have taken out.
+            let there = items.iter().copied().filter(|item| !item.is_missing()).collect();
+            let array = cx.array(there)?;
+            return self.leaf(cx, array);
+        }
         if value.is_array() && !self.of_whole_arrays() {
             let mut items = cx.items(value);
             while let Some(item) = cx.next(&mut items)? {
@@ -199,6 +215,9 @@ impl Test {
         let Some((part, rest)) = path.split_first() else { return self.leaf(cx, array) };
         let (mut items, mut at) = (cx.items(array), 0_u32);
         while let Some(item) = cx.next(&mut items)? {
+            if item.is_missing() {
+                continue;
+            }
             let here = part.index == Some(at);
             at += 1;
             let document = item.is_document();
@@ -319,10 +338,15 @@ fn as_document<'a>(cx: &mut Cx<'a, '_>, array: Value<'a>) -> Result<Value<'a>, E
     cx.object(all)
 }
 
-fn finds<'a>(cx: &mut Cx<'a, '_>, pattern: &regex::Regex, value: Value<'a>) -> Result<bool, EvalError> {
-    let Value::Text(text) = value else { return Ok(false) };
+fn finds<'a>(cx: &mut Cx<'a, '_>, pattern: &'a Pattern, value: Value<'a>) -> Result<bool, EvalError> {
+    let text = match value {
+        Value::Text(text) => text,
+        Value::Other(raw::SYMBOL, bytes) => cx.sound(crate::value::text(bytes))?,
+        Value::Other(raw::REGEX, _) => return compare(cx, value, Comparison::Eq, pattern.written.value()),
+        _ => return Ok(false),
+    };
     cx.charge(1 + text.len() as u64 / 16)?;
-    Ok(pattern.is_match(text))
+    Ok(pattern.regex.is_match(text))
 }
 
 /// A comparison matches only values of the constant's own type; missing counts as null, and NaN equals only NaN.

@@ -169,12 +169,13 @@ fn word<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Malformed> {
     bytes.try_into().map_err(|_| Malformed)
 }
 
-fn text(bytes: &[u8]) -> Result<&str, Malformed> {
+/// The text of a BSON string's bytes.
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, Malformed> {
     let body = bytes.get(4..bytes.len().saturating_sub(1)).ok_or(Malformed)?;
     std::str::from_utf8(body).map_err(|_| Malformed)
 }
 
-/// Walks the fields of a document of either kind.
+/// Walks the fields of a document of either kind; the places of removed fields are passed over.
 #[derive(Debug, Clone)]
 pub(crate) enum Fields<'a> {
     Computed(std::slice::Iter<'a, (&'a str, Value<'a>)>),
@@ -193,7 +194,7 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn next(&mut self) -> Result<Option<(&'a str, Value<'a>)>, Malformed> {
         match self {
-            Fields::Computed(fields) => Ok(fields.next().copied()),
+            Fields::Computed(fields) => Ok(fields.find(|(_, value)| !value.is_missing()).copied()),
             Fields::Raw(bytes, at) => {
                 let Some(element) = raw::element(bytes, *at)? else { return Ok(None) };
                 *at = element.end;

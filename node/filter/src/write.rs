@@ -79,7 +79,8 @@ impl<'a> Cx<'a, '_> {
         let mut bytes = Vec::new();
         Ok(match value {
             Value::Text(text) => Constant::Text(text.into()),
-            Value::Null | Value::Missing | Value::Undefined => Constant::Scalar(Value::Null),
+            Value::Null | Value::Missing => Constant::Scalar(Value::Null),
+            Value::Undefined => Constant::Scalar(Value::Undefined),
             Value::MinKey => Constant::Scalar(Value::MinKey),
             Value::MaxKey => Constant::Scalar(Value::MaxKey),
             Value::Bool(b) => Constant::Scalar(Value::Bool(b)),
@@ -115,11 +116,13 @@ impl<'a> Cx<'a, '_> {
         self.charge_bytes(size)?;
         match value {
             Value::Document(_, fields) => {
-                framed(out, |out| fields.iter().try_for_each(|(name, value)| self.write_element(out, name, *value)))
+                let mut there = fields.iter().filter(|(_, value)| !value.is_missing());
+                framed(out, |out| there.try_for_each(|(name, value)| self.write_element(out, name, *value)))
             }
             Value::Array(_, items) => framed(out, |out| {
                 let mut digits = Digits::default();
-                items.iter().try_for_each(|item| self.write_element(out, digits.next(), *item))
+                let mut there = items.iter().filter(|item| !item.is_missing());
+                there.try_for_each(|item| self.write_element(out, digits.next(), *item))
             }),
             value => {
                 scalar(out, value);

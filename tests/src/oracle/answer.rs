@@ -1,8 +1,9 @@
 //! What a pipeline makes of a document, said by MongoDB and by the filter language, and whether the two agree.
 
 use boom_filter::{EvalError, Outcome, Program, Rules};
-use bson::{Bson, Document, RawDocument, RawDocumentBuf};
+use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::Collection;
+use mongodb::options::Hint;
 use serde_json::{Value, json};
 
 use super::json;
@@ -56,7 +57,10 @@ impl Answer {
     /// # Errors
     /// The server is gone.
     pub async fn of_mongod(collection: &Collection<Document>, pipeline: &[Document]) -> mongodb::error::Result<Self> {
-        let running = collection.aggregate(pipeline.iter().cloned()).max_time(MOST_TIME).with_type::<RawDocumentBuf>();
+        // Without the index on `_id`: what that passes over is not evaluated.
+        let natural = Hint::Keys(doc! { "$natural": 1 });
+        let running = collection.aggregate(pipeline.iter().cloned()).hint(natural).max_time(MOST_TIME);
+        let running = running.with_type::<RawDocumentBuf>();
         let mut documents = Vec::new();
         let mut cursor = match running.await {
             Ok(cursor) => cursor,
@@ -98,6 +102,40 @@ impl Answer {
             (Self::Refused(_) | Self::Failed(_), Self::Refused(_) | Self::Failed(_)) => true,
             _ => false,
         }
+    }
+
+    /// Whether both are documents that differ in the last digits of decimals alone.
+    pub(crate) fn is_nearly(&self, other: &Self) -> bool {
+        self.pairs(other).is_some_and(|mut pairs| {
+            pairs.all(|(this, that)| matching(&this.into(), &that.into(), &|this, that| digits(this) == digits(that)))
+        })
+    }
+
+    /// Whether both are documents that differ in the order of their fields alone.
+    pub(crate) fn has_the_fields_of(&self, other: &Self) -> bool {
+        self.pairs(other).is_some_and(|mut pairs| {
+            pairs.all(|(mut this, mut that)| {
+                let same = this.len() == that.len();
+                let by_name = |document: &mut Document| {
+                    let mut fields: Vec<_> = std::mem::take(document).into_iter().collect();
+                    fields.sort_by(|a, b| a.0.cmp(&b.0));
+                    Bson::Document(fields.into_iter().collect())
+                };
+                same && alike(&by_name(&mut this), &by_name(&mut that))
+            })
+        })
+    }
+
+    /// Whether there is a document that is no BSON.
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(self, Self::Documents(all) if all.iter().any(|one| Document::try_from(one.as_ref()).is_err()))
+    }
+
+    /// The documents of both, side by side; none where they are not as many documents.
+    fn pairs<'a>(&'a self, other: &'a Self) -> Option<impl Iterator<Item = (Document, Document)> + 'a> {
+        let (Self::Documents(these), Self::Documents(those)) = (self, other) else { return None };
+        let read = |raw: &RawDocumentBuf| Document::try_from(raw.as_ref()).unwrap_or_default();
+        (these.len() == those.len()).then(|| these.iter().map(read).zip(those.iter().map(read)))
     }
 
     /// One letter for what it is.
@@ -154,16 +192,33 @@ fn ungrouped(these: &[RawDocumentBuf], those: &[RawDocumentBuf]) -> bool {
 }
 
 fn alike(this: &Bson, that: &Bson) -> bool {
-    match (this, that) {
+    matching(this, that, &|this, that| match (this, that) {
         (Bson::Double(this), Bson::Double(that)) => {
             this.to_bits() == that.to_bits() || (this.is_nan() && that.is_nan())
         }
+        (this, that) => this == that,
+    })
+}
+
+/// Whether two values have the same shape and names, and values within that match.
+fn matching(this: &Bson, that: &Bson, within: &impl Fn(&Bson, &Bson) -> bool) -> bool {
+    match (this, that) {
         (Bson::Document(this), Bson::Document(that)) => {
-            this.len() == that.len() && this.iter().zip(that).all(|(a, b)| a.0 == b.0 && alike(a.1, b.1))
+            this.len() == that.len() && this.iter().zip(that).all(|(a, b)| a.0 == b.0 && matching(a.1, b.1, within))
         }
         (Bson::Array(this), Bson::Array(that)) => {
-            this.len() == that.len() && this.iter().zip(that).all(|(a, b)| alike(a, b))
+            this.len() == that.len() && this.iter().zip(that).all(|(a, b)| matching(a, b, within))
         }
-        (this, that) => this == that,
+        (this, that) => within(this, that),
+    }
+}
+
+/// A number to 15 digits, which two decimals share that differ in their last ones; anything else as it is written.
+fn digits(value: &Bson) -> String {
+    match value {
+        Bson::Decimal128(decimal) => {
+            decimal.to_string().parse().map_or_else(|_| decimal.to_string(), |x: f64| format!("{x:.14e}"))
+        }
+        other => format!("{other:?}"),
     }
 }

@@ -4,7 +4,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Call, Extra, Form, MANY, Operator, deciding, row, shaped};
+use super::{Call, Extra, Form, Operator, deciding, row, shaped};
 use crate::eval::{Cx, EvalError, Name, Out};
 use crate::lanes::Loop;
 use crate::number::{double, int};
@@ -12,7 +12,7 @@ use crate::value::Value;
 
 pub(super) static OPERATORS: &[Operator] = &[
     row("$arrayElemAt", 2, 2, element_at),
-    row("$concatArrays", 0, MANY, concat),
+    shaped("$concatArrays", Form::Associative, concat),
     shaped("$filter", Form::Filter, filter),
     row("$first", 1, 1, |cx, call| end(cx, call, true)),
     deciding("$in", 2, 2, contains),
@@ -302,7 +302,7 @@ fn sort<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
         other => {
             let down = matches!(other, Some(SortKey::Whole(true)));
             let mut all = all;
-            cx.sort(&mut all, |cx, a, b| Ok(directed(cx.compare(*a, *b)?, down)))?;
+            cx.introsort(&mut all, |cx, a, b| Ok(directed(cx.compare(*a, *b)?, down)))?;
             cx.array(all)
         }
     }
@@ -321,11 +321,11 @@ fn sort_by_paths<'a>(cx: &mut Cx<'a, '_>, all: &[Value<'a>], paths: &'a [(Box<[N
             for name in path {
                 value = cx.field(value, *name)?;
             }
-            keys.push(value);
+            keys.push(if value.is_missing() { Value::Null } else { value });
         }
     }
     let mut order: Vec<usize> = (0..all.len()).collect();
-    cx.sort(&mut order, |cx, a, b| {
+    cx.introsort(&mut order, |cx, a, b| {
         for (at, (_, down)) in paths.iter().enumerate() {
             let order = cx.compare(keys[a * paths.len() + at], keys[b * paths.len() + at])?;
             if order.is_ne() {

@@ -68,6 +68,23 @@ fn start_of_week<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, value: Value<'a>) -> R
     }
 }
 
+/// The first arguments; none where one of them is null, behind which MongoDB evaluates nothing.
+fn values<'a, const N: usize>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Result<Option<[Value<'a>; N]>, EvalError> {
+    let mut all = [Value::Null; N];
+    for (at, value) in all.iter_mut().enumerate() {
+        *value = call.arg(cx, at)?;
+        if value.is_nullish() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(all))
+}
+
+/// The argument that says what day weeks begin with; not evaluated where weeks are not the unit.
+fn week_of<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, unit: Value<'_>) -> Out<'a> {
+    if matches!(unit, Value::Text("week")) { call.arg(cx, 4) } else { Ok(Value::Missing) }
+}
+
 /// Whether the written argument is null where weeks are the unit.
 fn no_week(call: &Call, unit: Value<'_>, start: Value<'_>) -> bool {
     call.given(4) && start.is_nullish() && matches!(unit, Value::Text("week"))
@@ -81,10 +98,7 @@ fn in_range<'a>(cx: &Cx<'_, '_>, call: &Call, found: Option<i64>) -> Out<'a> {
 }
 
 fn shift<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, sign: i64) -> Out<'a> {
-    let (start, unit_name, amount) = (call.arg(cx, 0)?, call.arg(cx, 1)?, call.arg(cx, 2)?);
-    if [start, unit_name, amount].iter().any(|value| value.is_nullish()) {
-        return Ok(Value::Null);
-    }
+    let Some([start, unit_name, amount]) = values(cx, call)? else { return Ok(Value::Null) };
     let Some(zone) = zone(cx, call, 3)? else { return Ok(Value::Null) };
     let (start, unit) = (date(cx, call, start)?, unit(cx, call, unit_name)?);
     let Some(count) = integral(amount) else {
@@ -122,9 +136,9 @@ fn add(ms: i64, unit: Unit, count: i64, zone: &Zone) -> Option<i64> {
 }
 
 fn difference<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
-    let (start, end, unit_name) = (call.arg(cx, 0)?, call.arg(cx, 1)?, call.arg(cx, 2)?);
-    let week = call.arg(cx, 4)?;
-    if [start, end, unit_name].iter().any(|value| value.is_nullish()) || no_week(call, unit_name, week) {
+    let Some([start, end, unit_name]) = values(cx, call)? else { return Ok(Value::Null) };
+    let week = week_of(cx, call, unit_name)?;
+    if no_week(call, unit_name, week) {
         return Ok(Value::Null);
     }
     let Some(zone) = zone(cx, call, 3)? else { return Ok(Value::Null) };
@@ -161,10 +175,11 @@ fn boundaries((start, end): (i64, i64), unit: Unit, zone: &Zone, first: i64) -> 
 }
 
 fn truncate<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
-    let (value, unit_name, size) = (call.arg(cx, 0)?, call.arg(cx, 1)?, call.arg(cx, 2)?);
-    let week = call.arg(cx, 4)?;
+    let Some([value, unit_name]) = values(cx, call)? else { return Ok(Value::Null) };
+    let size = call.arg(cx, 2)?;
+    let week = week_of(cx, call, unit_name)?;
     let no_size = call.given(2) && size.is_nullish();
-    if value.is_nullish() || unit_name.is_nullish() || no_size || no_week(call, unit_name, week) {
+    if no_size || no_week(call, unit_name, week) {
         return Ok(Value::Null);
     }
     let Some(zone) = zone(cx, call, 3)? else { return Ok(Value::Null) };

@@ -33,9 +33,9 @@ fn change<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, sets: bool) -> Out<'a> {
     }
     let value = if sets { call.arg(cx, 2)? } else { Value::Missing };
     cx.place = call.place;
-    let mut fields = cx.fields(input)?;
+    let mut fields = cx.places(input)?;
     if let Value::Text(name) = name {
         super::set_field(cx, &mut fields, name, value)?;
     }
-    cx.object(fields)
+    cx.object_of_places(&fields)
 }

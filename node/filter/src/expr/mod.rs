@@ -43,8 +43,6 @@ pub(crate) enum Node {
     Path(Box<[Name]>),
     /// A path into a variable.
     Variable(u32, Box<[Name]>),
-    /// `$$REMOVE`.
-    Remove,
     /// `$$NOW`.
     Now,
     /// An argument that was not written.
@@ -145,7 +143,9 @@ impl std::fmt::Debug for Operator {
 pub(crate) enum Form {
     /// A list of at least and at most so many; a single one may stand without its list.
     Args(usize, usize),
-    /// As `Args`, and the order of the arguments does not matter: constants are folded into one.
+    /// Any number of arguments, which may be grouped at will: constants beside each other are folded into one.
+    Associative,
+    /// As `Associative`, and the order of the arguments does not matter either.
     Commutative,
     /// `$cond`: `[if, then, else]` as a list or by name.
     Cond,
@@ -273,9 +273,9 @@ impl Node {
                 for (name, node) in fields {
                     all.push((&**name, node.eval(cx)?));
                 }
-                cx.object(all)
+                cx.object_of_places(&all)
             }
-            Node::Remove | Node::Absent => Ok(Value::Missing),
+            Node::Absent => Ok(Value::Missing),
             Node::Now => Ok(Value::Date(cx.now)),
         }
     }

@@ -21,19 +21,37 @@ pub(crate) fn how_many(value: Value<'_>) -> Option<usize> {
     integral(value).filter(|n| *n > 0).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
 }
 
-/// Sorts the values that are there, the largest first when `largest`, and keeps the first `n` of them.
+/// Keeps the `n` smallest of the values that are there, in order, or the largest, the largest first. Among equal ones those that came first
+/// are kept, and the largest stand with the last first: as in MongoDB, which fills a set in order.
 pub(crate) fn keep_extremes<'a>(
     cx: &mut Cx<'a, '_>,
     values: &mut Vec<Value<'a>>,
     n: usize,
     largest: bool,
 ) -> Result<(), EvalError> {
-    values.retain(|value| !value.is_nullish());
-    cx.sort(values, |cx, a, b| {
-        let order = cx.compare(*a, *b)?;
-        Ok(if largest { order.reverse() } else { order })
-    })?;
-    values.truncate(n);
+    let mut kept: Vec<Value<'a>> = Vec::new();
+    for value in values.iter().filter(|value| !value.is_nullish()) {
+        if kept.len() == n {
+            let edge = if largest { 0 } else { n - 1 };
+            let order = cx.compare(kept[edge], *value)?;
+            if if largest { order.is_ge() } else { order.is_le() } {
+                continue;
+            }
+            kept.remove(edge);
+        }
+        let (mut low, mut high) = (0, kept.len());
+        while low < high {
+            cx.charge(1)?;
+            let middle = low.midpoint(high);
+            if cx.compare(*value, kept[middle])?.is_lt() { high = middle } else { low = middle + 1 }
+        }
+        cx.charge(1 + (kept.len() - low) as u64 / 64)?;
+        kept.insert(low, *value);
+    }
+    if largest {
+        kept.reverse();
+    }
+    *values = kept;
     Ok(())
 }
 

@@ -27,8 +27,9 @@ impl Node {
     pub(super) fn quick<'a>(&'a self, cx: &mut Cx<'a, '_>) -> Quick {
         match self {
             Node::Constant(Constant::Scalar(value)) => number(*value),
-            Node::Path(names) => cx.quick_document(names),
-            Node::Variable(slot, names) => cx.quick_variable(*slot, names),
+            // What can not be paid takes the long way, which can not be paid either.
+            Node::Path(names) if cx.charge(1).is_ok() => cx.quick_document(names),
+            Node::Variable(slot, names) if cx.charge(1).is_ok() => cx.quick_variable(*slot, names),
             Node::Call(call) => match call.operator.double {
                 Some(double) if cx.charge(1).is_ok() => {
                     let number = double(cx, call);
@@ -58,6 +59,7 @@ fn number(value: Value<'_>) -> Quick {
     }
 }
 
+/// These charge nothing: whoever asks does.
 impl<'a> Cx<'a, '_> {
     /// The number at a path of the stage's document.
     #[inline]
@@ -99,9 +101,6 @@ impl<'a> Cx<'a, '_> {
     /// The number at a path of a viewed document, through documents whose fields are all located.
     #[inline]
     fn quick_path(&mut self, mut view: u32, names: impl ExactSizeIterator<Item = Name>) -> Quick {
-        if self.charge(1).is_err() {
-            return Quick::Other;
-        }
         let width = self.frame.names.len();
         let last = names.len() - 1;
         for (at, name) in names.enumerate() {

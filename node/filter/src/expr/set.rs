@@ -1,6 +1,6 @@
 //! Arrays as sets, and the quantifiers over an array.
 
-use super::{Call, Form, MANY, Node, Operator, deciding, row, shaped};
+use super::{Call, Extra, Form, MANY, Node, Operator, deciding, row, shaped};
 use crate::eval::{Cx, EvalError, Out};
 use crate::lanes::Loop;
 use crate::value::Value;
@@ -9,11 +9,23 @@ pub(super) static OPERATORS: &[Operator] = &[
     deciding("$allElementsTrue", 1, 1, |cx, call| quantify(cx, call, false)),
     deciding("$anyElementTrue", 1, 1, |cx, call| quantify(cx, call, true)),
     row("$setDifference", 2, 2, difference),
-    deciding("$setEquals", 2, MANY, equals),
-    row("$setIntersection", 0, MANY, intersection),
-    deciding("$setIsSubset", 2, 2, is_subset),
+    deciding("$setEquals", 2, MANY, equals).prepared(arrays),
+    shaped("$setIntersection", Form::Commutative, intersection),
+    deciding("$setIsSubset", 2, 2, is_subset).prepared(|args| arrays(&args[1..])),
     shaped("$setUnion", Form::Commutative, union),
 ];
+
+/// MongoDB looks at these when it prepares the pipeline: a constant among them is an array.
+fn arrays(args: &[Node]) -> Result<Extra, String> {
+    for arg in args {
+        if let Node::Constant(constant) = arg
+            && !constant.value().is_array()
+        {
+            return Err(format!("works on an array, not on {}", constant.value().shown()));
+        }
+    }
+    Ok(Extra::None)
+}
 
 /// `$anyElementTrue` (until one is true) and `$allElementsTrue` (until one is false).
 fn quantify<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, until: bool) -> Result<bool, EvalError> {

@@ -6,8 +6,9 @@ use std::cmp::Ordering;
 
 use bumpalo::collections::String as Text;
 
-use super::{Call, Extra, Form, MANY, Node, Operator, row, shaped};
+use super::{Call, Form, Operator, row, shaped};
 use crate::calendar::Civil;
+use crate::decimal::Decimal;
 use crate::eval::{Cx, EvalError, Out};
 use crate::number::{general, int, whole};
 use crate::raw;
@@ -16,7 +17,7 @@ use crate::value::Value;
 const TRIM: Form = Form::Named(&["input", "chars"], 1);
 
 pub(super) static OPERATORS: &[Operator] = &[
-    row("$concat", 0, MANY, concat).prepared(check_constants),
+    shaped("$concat", Form::Associative, concat),
     shaped("$ltrim", TRIM, |cx, call| trim(cx, call, (true, false))),
     shaped("$rtrim", TRIM, |cx, call| trim(cx, call, (false, true))),
     row("$split", 2, 2, split),
@@ -51,6 +52,7 @@ fn coerced<'a>(cx: &mut Cx<'a, '_>, call: &Call, value: Value<'a>) -> Result<&'a
         Value::Double(x) => general(x),
         Value::Date(ms) => super::date_text::iso(ms).unwrap_or_default(),
         Value::Timestamp(t) => timestamp(t),
+        Value::Other(raw::DECIMAL, bytes) => Decimal::read(bytes).to_string(),
         Value::Other(raw::CODE | raw::SYMBOL, bytes) => {
             let body = bytes.get(4..bytes.len().saturating_sub(1)).unwrap_or_default();
             String::from_utf8_lossy(body).into_owned()
@@ -88,19 +90,6 @@ pub(super) fn text<'a>(cx: &Cx<'a, '_>, call: &Call, value: Value<'a>) -> Result
         value if value.is_nullish() => Ok(None),
         value => call.refuse(cx, format_args!("works on strings, not on {}", value.shown())).map(|_| None),
     }
-}
-
-/// Constants that stand side by side are joined when MongoDB reads the pipeline, which it then refuses if one is no string.
-fn check_constants(args: &[Node]) -> Result<Extra, String> {
-    let constants: Vec<Option<Value<'_>>> =
-        args.iter().map(|node| if let Node::Constant(c) = node { Some(c.value()) } else { None }).collect();
-    for run in constants.split(Option::is_none).filter(|run| run.len() > 1 && run.len() < args.len()) {
-        let stops = run.iter().flatten().find(|value| !matches!(value, Value::Text(_)));
-        if let Some(value) = stops.filter(|value| !value.is_nullish()) {
-            return Err(format!("works on strings, not on {}", value.shown()));
-        }
-    }
-    Ok(Extra::None)
 }
 
 fn concat<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
@@ -181,6 +170,7 @@ fn long<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, at: usize) -> Result<i64, EvalE
         Value::Int32(n) => Some(i64::from(n)),
         Value::Int64(n) => Some(n),
         Value::Double(x) => whole(x.trunc()),
+        Value::Other(raw::DECIMAL, bytes) => Decimal::read(bytes).truncated(),
         _ => None,
     };
     match found {

@@ -1,11 +1,22 @@
 //! Arrays beside each other, and where in an array something is: `$zip`, `$indexOfArray`.
 
-use super::{Call, Form, Operator, row, shaped};
+use super::{Call, Extra, Form, Node, Operator, row, shaped};
 use crate::eval::{Cx, EvalError, Out};
 use crate::number::int;
 use crate::value::Value;
 
-pub(super) static OPERATORS: &[Operator] = &[row("$indexOfArray", 2, 4, index_of), shaped("$zip", Form::Zip, zip)];
+pub(super) static OPERATORS: &[Operator] =
+    &[row("$indexOfArray", 2, 4, index_of).prepared(array), shaped("$zip", Form::Zip, zip)];
+
+/// MongoDB looks at a constant array when it prepares the pipeline.
+fn array(args: &[Node]) -> Result<Extra, String> {
+    match args.first() {
+        Some(Node::Constant(constant)) if !constant.value().is_array() && !constant.value().is_nullish() => {
+            Err(format!("works on an array, not on {}", constant.value().shown()))
+        }
+        _ => Ok(Extra::None),
+    }
+}
 
 /// A bound of the search: a whole number from 0 up.
 fn bound<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, at: usize, otherwise: usize) -> Result<usize, EvalError> {

@@ -97,7 +97,7 @@ fn arguments(form: Form) -> Arguments {
     let named = |names: &[&'static str], required| Arguments::Named(names.to_vec(), required);
     match form {
         Form::Args(min, max) => Arguments::List(min, max),
-        Form::Commutative => Arguments::List(0, usize::MAX),
+        Form::Associative | Form::Commutative => Arguments::List(0, usize::MAX),
         Form::Cond => Arguments::ListOrNamed(vec!["if", "then", "else"]),
         Form::Filter => named(&["input", "cond", "as", "limit"], 2),
         Form::Map => named(&["input", "in", "as"], 2),

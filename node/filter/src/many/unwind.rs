@@ -76,7 +76,7 @@ impl<'a> Unwinding<'a> {
         if let Some(path) = &self.unwind.index {
             set(cx, &mut fields, path, index)?;
         }
-        cx.object(fields)
+        cx.object_of_places(&fields)
     }
 }
 
@@ -95,7 +95,7 @@ fn set<'a>(
         let old = fields.iter().find(|(n, _)| *n == name).map_or(Value::Missing, |(_, old)| *old);
         let mut inner = if old.is_document() { fields_with_views(cx, old)? } else { Vec::new() };
         set(cx, &mut inner, rest, value)?;
-        cx.object(inner)?
+        cx.object_of_places(&inner)?
     };
     crate::expr::set_field(cx, fields, name, value)
 }

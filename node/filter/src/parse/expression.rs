@@ -1,37 +1,17 @@
 //! Expressions: paths, variables, constants, operators with their arguments.
 //!
-//! Constants are folded here; where folding would fail, the operator is left to fail on the alert.
+//! Constants are folded in `fold`, variables bound in `variables`.
 
+use super::fold::picked;
 use super::json::{Json, array_constant, document_constant};
 use super::{Parser, suggestion};
-use crate::eval::{Budget, Common, Cx, EvalError, Frame, Name};
+use crate::eval::Name;
 use crate::expr::{Call, Constant, Extra, Form, Node, Operator, SortKey, operator};
 use crate::lanes::Body;
-use crate::plan::Plan;
-use crate::view::{Shapes, Views};
+use crate::value::Value;
 
-/// Operators that MongoDB leaves to be evaluated where all of their arguments are constants: what always fails in them fails when it is
-/// reached, not before.
-const NEVER_FOLDED: [&str; 18] = [
-    "$filter",
-    "$firstN",
-    "$getField",
-    "$lastN",
-    "$let",
-    "$map",
-    "$maxN",
-    "$minN",
-    "$reduce",
-    "$regexFind",
-    "$regexFindAll",
-    "$regexMatch",
-    "$replaceAll",
-    "$replaceOne",
-    "$setField",
-    "$sortArray",
-    "$unsetField",
-    "$zip",
-];
+/// Operators whose arguments MongoDB takes as they are written: nothing in them is folded, or refused because it always fails.
+const UNPREPARED: [&str; 7] = ["$firstN", "$getField", "$lastN", "$maxN", "$minN", "$setField", "$unsetField"];
 
 /// Paths of more components are refused.
 pub(super) const MAX_PATH: usize = 100;
@@ -70,6 +50,7 @@ impl Parser {
         let mut sound = true;
         for (name, value) in fields {
             let fault = match name {
+                name if name.is_empty() => Some("a name in a document that is built here is not empty"),
                 name if name.starts_with('$') => Some("an operator stands alone in its object"),
                 name if name.contains('.') => {
                     Some("a name in a document that is built here has no dots; nest documents instead")
@@ -88,8 +69,9 @@ impl Parser {
         if !sound {
             return None;
         }
+        // A field without a value keeps its place, so that the document is made anew.
         let constant = |(name, node): &(Box<str>, Node)| match node {
-            Node::Constant(constant) => Some((name.clone(), constant.clone())),
+            Node::Constant(constant) if !constant.value().is_missing() => Some((name.clone(), constant.clone())),
             _ => None,
         };
         let constants: Option<Vec<(Box<str>, Constant)>> = nodes.iter().map(constant).collect();
@@ -149,7 +131,7 @@ impl Parser {
         }
         match variable {
             "ROOT" | "CURRENT" => Some(Node::Path(self.path(rest).into())),
-            "REMOVE" => Some(Node::Remove),
+            "REMOVE" => Some(Node::Constant(Constant::Scalar(Value::Missing))),
             "NOW" => Some(Node::Now),
             "CLUSTER_TIME" | "USER_ROLES" | "SEARCH_META" => {
                 self.problem(format!(
@@ -180,7 +162,7 @@ impl Parser {
             self.problem(format!("`{name}` {reason}"));
             return None;
         };
-        let mut call = Call {
+        let call = Call {
             operator,
             number: self.call_number(),
             place: self.place(),
@@ -188,14 +170,26 @@ impl Parser {
             slot: self.scope.len() as u32,
             extra: Extra::None,
         };
+        let outer = self.unprepared;
+        self.unprepared |= UNPREPARED.contains(&name);
+        let node = self.call(call, value);
+        self.unprepared = outer;
+        node
+    }
+
+    /// An operator with its arguments.
+    fn call(&mut self, mut call: Call, value: &Json) -> Option<Node> {
+        let operator = call.operator;
+        let name = operator.name;
         match operator.form {
             Form::Literal => return Some(Node::Constant(value.constant())),
             Form::Args(min, max) => call.args = self.arguments(operator, value, min, max)?.into(),
-            Form::Commutative => return self.commutative(call, value),
+            Form::Associative => return self.grouped(call, value, false),
+            Form::Commutative => return self.grouped(call, value, true),
             Form::Cond => call.args = self.cond(operator, value)?.into(),
             Form::Switch => {
                 call.args = self.switch(value)?.into();
-                return Some(if call.args.len() == 1 { picked(call) } else { Node::Call(call) });
+                return Some(if call.args.len() == 1 && !self.unprepared { picked(call) } else { Node::Call(call) });
             }
             Form::Let => call.args = self.bindings(value)?.into(),
             Form::Date => call.args = self.date_and_zone(operator, value)?.into(),
@@ -226,6 +220,7 @@ impl Parser {
         if let Some(prepare) = operator.prepare {
             match prepare(&call.args) {
                 Ok(extra) => call.extra = extra,
+                Err(_) if self.unreached || self.unprepared => {}
                 Err(reason) => {
                     self.problem(format!("`{name}` {reason}"));
                     return None;
@@ -245,7 +240,7 @@ impl Parser {
         }
     }
 
-    fn arguments(&mut self, operator: &Operator, value: &Json, min: usize, max: usize) -> Option<Vec<Node>> {
+    pub(super) fn arguments(&mut self, operator: &Operator, value: &Json, min: usize, max: usize) -> Option<Vec<Node>> {
         let nodes = match value {
             Json::Array(items) => self.expressions(items)?,
             single => vec![self.expression(single)?],
@@ -262,69 +257,8 @@ impl Parser {
         None
     }
 
-    /// `$add`, `$multiply`, `$sum`, `$min`, `$max`: their constants are moved to the end and folded into one, as MongoDB does; what they have
-    /// of their own kind among their arguments is merged into them.
-    fn commutative(&mut self, mut call: Call, value: &Json) -> Option<Node> {
-        let nodes = self.arguments(call.operator, value, 0, usize::MAX)?;
-        let several = nodes.len() > 1;
-        // A lone argument may be an array that is gone through.
-        let merged = nodes.into_iter().flat_map(|node| match node {
-            Node::Call(inner) if several && inner.args.len() > 1 && std::ptr::eq(inner.operator, call.operator) => {
-                inner.args.into_vec()
-            }
-            node => vec![node],
-        });
-        let (constant, mut others): (Vec<_>, Vec<_>) = merged.partition(|n| matches!(n, Node::Constant(_)));
-        if others.is_empty() || constant.len() < 2 {
-            others.extend(constant);
-        } else {
-            let part = Call {
-                operator: call.operator,
-                number: self.call_number(),
-                place: call.place,
-                args: constant.into(),
-                slot: 0,
-                extra: Extra::None,
-            };
-            match self.folded(part) {
-                Node::Call(part) => others.extend(part.args),
-                folded => others.push(folded),
-            }
-        }
-        call.args = others.into();
-        Some(self.folded(call))
-    }
-
-    /// Replaces a call on constants by its value, and `$and`/`$or` that a constant decides.
-    fn folded(&mut self, call: Call) -> Node {
-        let decided = match call.operator.name {
-            "$and" => Some(false),
-            "$or" => Some(true),
-            _ => None,
-        };
-        if let Some(until) = decided {
-            let decides = |node: &Node| matches!(node, Node::Constant(c) if c.value().is_true() == until);
-            if call.args.iter().any(decides) {
-                return Node::Constant(Constant::Scalar(crate::value::Value::Bool(until)));
-            }
-        }
-        let constant = |node: &Node| matches!(node, Node::Constant(_) | Node::Absent);
-        if NEVER_FOLDED.contains(&call.operator.name) || !call.args.iter().all(constant) {
-            return picked(call);
-        }
-        match evaluate_constant(&call, self.variables) {
-            Ok(Some(constant)) => return Node::Constant(constant),
-            // As in MongoDB, which refuses the whole pipeline.
-            Err(EvalError::Operand(fault)) if !self.unreached => {
-                self.problem(format!("this always fails: {}", fault.message));
-            }
-            _ => {}
-        }
-        Node::Call(call)
-    }
-
     /// An expression whose array's documents are looked into.
-    fn iterating(&mut self, json: &Json) -> Option<Node> {
+    pub(super) fn iterating(&mut self, json: &Json) -> Option<Node> {
         let before = std::mem::replace(&mut self.iterated, true);
         let node = self.expression(json);
         self.iterated = before;
@@ -395,7 +329,7 @@ impl Parser {
         nodes.into_iter().collect()
     }
 
-    fn switch(&mut self, value: &Json) -> Option<Vec<Node>> {
+    pub(super) fn switch(&mut self, value: &Json) -> Option<Vec<Node>> {
         let [branches, default] = self.named(value, ["branches", "default"], 1)?;
         let Some(Json::Array(branches)) = branches else {
             self.at_key("branches", |p| p.problem("takes a list of {case, then}"));
@@ -423,7 +357,7 @@ impl Parser {
         }
         self.unreached = before;
         nodes.extend(last);
-        if nodes.is_empty() && !self.unreached {
+        if nodes.is_empty() && !self.unreached && !self.unprepared {
             self.problem("this always fails: no branch is ever true, and there is no default");
         }
         Some(nodes)
@@ -440,91 +374,6 @@ impl Parser {
         let then = self.at_key("then", |p| p.expression(then?));
         self.unreached = before || taken == Some(true);
         Some([case, then?])
-    }
-
-    /// Binds a variable for what follows; a problem when its name is not allowed.
-    fn bind(&mut self, name: &str) {
-        let mut letters = name.chars();
-        let first = letters.next().is_some_and(|c| c.is_ascii_lowercase() || !c.is_ascii());
-        let rest = letters.all(|c| c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii());
-        if !(first && rest || name == "CURRENT") {
-            self.problem(format!(
-                "`{name}` is no name for a variable: it begins with a small letter, then letters, digits and _"
-            ));
-        }
-        self.note_variable(self.scope.len(), None);
-        self.scope.push(name.to_owned());
-        self.variables = self.variables.max(self.scope.len() as u32);
-    }
-
-    fn bindings(&mut self, value: &Json) -> Option<Vec<Node>> {
-        let [vars, body] = self.named(value, ["vars", "in"], 2)?;
-        let Some(Json::Object(vars)) = vars else {
-            self.at_key("vars", |p| p.problem("takes an object with a variable each"));
-            return None;
-        };
-        let depth = self.scope.len();
-        let sources: Vec<_> = vars.iter().map(|(_, value)| self.source(value)).collect();
-        let mut nodes = Vec::new();
-        for (name, value) in vars {
-            let node = self.at_key("vars", |p| p.at_key(name, |p| p.iterating(value)));
-            nodes.push(node);
-            // A place without a name: what comes next must not use this slot, and cannot see this variable yet.
-            self.scope.push(String::new());
-        }
-        self.scope.truncate(depth);
-        for ((name, _), source) in vars.iter().zip(sources) {
-            self.at_key("vars", |p| p.at_key(name, |p| p.bind(name)));
-            self.note_variable(self.scope.len() - 1, source);
-        }
-        nodes.push(self.at_key("in", |p| p.expression(body?)));
-        self.scope.truncate(depth);
-        nodes.into_iter().collect()
-    }
-
-    /// `$map`, `$filter` and `$reduce`.
-    fn over_array(&mut self, operator: &Operator, value: &Json) -> Option<Vec<Node>> {
-        let reduce = operator.form == Form::Reduce;
-        let (body_name, given) = match operator.form {
-            Form::Map => {
-                let [input, body, name] = self.named(value, ["input", "in", "as"], 2)?;
-                ("in", [input, body, name, None])
-            }
-            Form::Filter => ("cond", self.named(value, ["input", "cond", "as", "limit"], 2)?),
-            _ => {
-                let [input, initial, body] = self.named(value, ["input", "initialValue", "in"], 3)?;
-                ("in", [input, body, None, initial])
-            }
-        };
-        let [input, body, name, extra] = given;
-        let name = match name {
-            None => "this",
-            Some(Json::Text(name)) => name,
-            Some(other) => {
-                let message = format!("takes the variable's name, and this is {}", other.shown());
-                self.at_key("as", |p| p.problem(message));
-                return None;
-            }
-        };
-        let source = input.and_then(|input| self.source(input));
-        let input = self.at_key("input", |p| p.iterating(input?));
-        let extra_name = if reduce { "initialValue" } else { "limit" };
-        let extra = extra.map(|json| self.at_key(extra_name, |p| p.expression(json)));
-        let depth = self.scope.len();
-        self.at_key("as", |p| p.bind(name));
-        self.note_variable(depth, source);
-        if reduce {
-            self.bind("value");
-        }
-        let body = self.at_key(body_name, |p| p.expression(body?));
-        self.scope.truncate(depth);
-        let mut nodes = vec![input?];
-        match extra {
-            Some(extra) if reduce => nodes.extend([extra?, body?]),
-            Some(extra) => nodes.extend([body?, extra?]),
-            None => nodes.push(body?),
-        }
-        Some(nodes)
     }
 
     fn sort_key(&mut self, json: &Json) -> Option<SortKey> {
@@ -550,7 +399,13 @@ impl Parser {
 
     /// 1 or -1; true for descending.
     pub(super) fn direction(&mut self, json: &Json) -> Option<bool> {
-        match crate::number::integral(json.constant().value()) {
+        // A fraction is cut off, as in MongoDB.
+        let direction = match json.constant().value() {
+            Value::Double(x) => crate::number::whole(x.trunc()),
+            Value::Other(crate::raw::DECIMAL, bytes) => crate::decimal::Decimal::read(bytes).truncated(),
+            value => crate::number::integral(value),
+        };
+        match direction {
             Some(1) => Some(false),
             Some(-1) => Some(true),
             _ => {
@@ -581,28 +436,11 @@ fn refused(name: &str) -> Option<&'static str> {
     })
 }
 
-/// The argument that constants pick, of `$cond` and `$ifNull`; the only one that is left of a `$let` or a `$switch`.
-fn picked(call: Call) -> Node {
-    let first = match call.args.first() {
-        Some(Node::Constant(constant)) => Some(constant.value()),
-        _ => None,
-    };
-    let at = match (call.operator.name, first) {
-        ("$cond", Some(condition)) => Some(if condition.is_true() { 1 } else { 2 }),
-        ("$ifNull", Some(first)) if !first.is_nullish() => Some(0),
-        ("$let" | "$switch", _) if call.args.len() == 1 => Some(0),
-        _ => None,
-    };
-    match at {
-        Some(at) => Vec::from(call.args).swap_remove(at),
-        None => Node::Call(call),
-    }
-}
-
 fn listed(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
+/// The constants that they are; none where one is no constant.
 fn constants(nodes: &[Node]) -> Option<Vec<Constant>> {
     nodes
         .iter()
@@ -611,16 +449,4 @@ fn constants(nodes: &[Node]) -> Option<Vec<Constant>> {
             _ => None,
         })
         .collect()
-}
-
-/// The value of a call on constants; none when it is missing, an error when it fails or is too large to be kept.
-fn evaluate_constant(call: &Call, variables: u32) -> Result<Option<Constant>, EvalError> {
-    let (arena, shapes, mut views, plan) = (bumpalo::Bump::new(), Shapes::new(), Views::default(), Plan::default());
-    let mut common = Common::new(&arena, 0);
-    let frame = Frame { names: &[], places: &[], shapes: &shapes, table: &[], variables, plan: &plan };
-    let budget = Budget { steps: 10_000, bytes: 1 << 16 };
-    let mut cx = Cx::new(&arena, (&mut views, &mut common), frame, &[5, 0, 0, 0, 0], (0, budget));
-    let value = (call.operator.apply)(&mut cx, call)?;
-    // A missing value is no constant: it must stay missing.
-    if value.is_missing() { Ok(None) } else { cx.constant(value).map(Some) }
 }

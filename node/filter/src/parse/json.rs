@@ -100,9 +100,9 @@ impl Json {
         };
     }
 
-    /// Whether it is an object with this key.
-    pub(crate) fn has(&self, wanted: &str) -> bool {
-        matches!(self, Json::Object(fields) if fields.iter().any(|(key, _)| key == wanted))
+    /// Whether it is an object with this key alone.
+    pub(crate) fn is_lone(&self, wanted: &str) -> bool {
+        matches!(self, Json::Object(fields) if fields.len() == 1 && fields[0].0 == wanted)
     }
 
     /// The constant that it is.
@@ -153,6 +153,14 @@ pub(crate) fn document_constant(fields: &[(Box<str>, Constant)]) -> Constant {
 
 /// An Extended JSON literal, when the object is one; an error says what is wrong with it.
 pub(crate) fn literal(fields: &[(String, Json)]) -> Option<Result<Json, String>> {
+    if let [(code, text), (scope, variables)] = fields
+        && code == "$code"
+        && scope == "$scope"
+    {
+        return Some(
+            literal::code_with_scope(text, variables).ok_or_else(|| "this is no code with a scope".to_owned()),
+        );
+    }
     let [(key, value)] = fields else { return None };
     let read = match key.as_str() {
         "$numberInt" => text(value).and_then(|t| t.parse().ok()).map(Json::Int),

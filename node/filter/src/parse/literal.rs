@@ -36,9 +36,28 @@ fn timestamp(fields: &[(String, Json)]) -> Option<Json> {
     (fields.len() == 2).then_some(Json::Timestamp(u64::from(seconds) << 32 | u64::from(count)))
 }
 
+/// `{"$code": …, "$scope": {…}}`.
+pub(super) fn code_with_scope(code: &Json, scope: &Json) -> Option<Json> {
+    let mut text = "{\"$code\":".to_owned();
+    code.write(&mut text);
+    text.push_str(",\"$scope\":");
+    scope.write(&mut text);
+    text.push('}');
+    let json: serde_json::Value = serde_json::from_str(&text).ok()?;
+    other(Bson::try_from(json).ok()?)
+}
+
 /// A value of a type that is kept as its bytes.
 fn other(bson: Bson) -> Option<Json> {
-    if !matches!(bson, Bson::Binary(_) | Bson::JavaScriptCode(_) | Bson::Symbol(_) | Bson::DbPointer(_)) {
+    let kept = matches!(
+        bson,
+        Bson::Binary(_)
+            | Bson::JavaScriptCode(_)
+            | Bson::JavaScriptCodeWithScope(_)
+            | Bson::Symbol(_)
+            | Bson::DbPointer(_)
+    );
+    if !kept {
         return None;
     }
     let document = bson::doc! { "": bson }.to_vec().ok()?;

@@ -152,7 +152,14 @@ impl Parser {
     fn group_id(&mut self, json: &Json) -> Option<Node> {
         if let Json::Object(fields) = json {
             for (name, value) in fields.iter().filter(|(name, _)| !name.starts_with('$')) {
-                if matches!(value, Json::Bool(_) | Json::Int(_) | Json::Long(_) | Json::Double(_)) {
+                if matches!(
+                    value,
+                    Json::Bool(_)
+                        | Json::Int(_)
+                        | Json::Long(_)
+                        | Json::Double(_)
+                        | Json::Other(crate::raw::DECIMAL, _)
+                ) {
                     self.at_key(name, |p| {
                         p.problem(
                             "1 does not include a field here; write its path, such as \"$band\", or {\"$literal\": 1}",
@@ -286,6 +293,17 @@ impl Parser {
     pub(super) fn bucket(&mut self, json: &Json) -> Option<Vec<Stage>> {
         let [by, boundaries, default, output] = self.named(json, ["groupBy", "boundaries", "default", "output"], 2)?;
         let (by, boundaries) = (by?, boundaries?);
+        let is_expression = match by {
+            Json::Text(path) => path.starts_with('$'),
+            Json::Object(fields) => fields.first().is_some_and(|(key, _)| key.starts_with('$')),
+            _ => false,
+        };
+        if !is_expression {
+            let message =
+                format!("takes a path, such as \"$candidate.magpsf\", or an operator, and this is {}", by.shown());
+            self.at_key("groupBy", |p| p.problem(message));
+            return None;
+        }
         self.at_key("groupBy", |p| p.expression(by))?;
         let object = |fields: Vec<(&str, Json)>| {
             Json::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
@@ -302,7 +320,13 @@ impl Parser {
         let mut branches = Vec::new();
         for (at, pair) in bounds.windows(2).enumerate() {
             let rises = self.at_key("boundaries", |p| {
-                p.at_index(at + 1, |p| p.rises(&call("$lt", [pair[0].clone(), pair[1].clone()])))
+                p.at_index(at + 1, |p| {
+                    if p.kind(&pair[0])? != p.kind(&pair[1])? {
+                        p.problem("the boundaries are of one type");
+                        return None;
+                    }
+                    p.rises(&call("$lt", [pair[0].clone(), pair[1].clone()]))
+                })
             });
             rises?;
             let within =
@@ -336,6 +360,17 @@ impl Parser {
         let group = self.group(&object(group))?;
         let by = SortBy { keys: Box::new([(self.query_path(&["_id"]).into(), false)]) };
         Some(vec![group, Stage::Many(Many::Sort(by))])
+    }
+
+    /// The place of a constant's type in the order of types; numbers are of one type. None for what is no constant.
+    fn kind(&mut self, json: &Json) -> Option<u8> {
+        match self.expression(json)? {
+            Node::Constant(constant) => Some(crate::compare::rank(constant.value())),
+            _ => {
+                self.problem("takes constants");
+                None
+            }
+        }
     }
 
     /// A problem unless the comparison of constants is true.

@@ -1,10 +1,12 @@
 //! From JSON to a compiled program, or to all of its problems at once.
 //!
-//! Here: the parser's state, places, problems and names. `json` reads, `stages`, `query`, `projection` and `expression` compile.
+//! Here: the parser's state, places, problems and names. `json` reads, `stages`, `query`, `projection` and `expression` compile, `fold` and `optimise` do what MongoDB's
+//! optimiser does.
 
 mod expression;
 mod extension;
 mod field;
+mod fold;
 pub(crate) mod json;
 mod literal;
 mod many;
@@ -12,7 +14,9 @@ mod optimise;
 pub(crate) mod paths;
 mod projection;
 mod query;
+mod query_order;
 mod stages;
+mod variables;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -122,6 +126,8 @@ pub(crate) struct Parser {
     many: bool,
     /// Within what is never evaluated: what always fails there is no problem.
     unreached: bool,
+    /// Within an operator whose arguments MongoDB does not prepare: what always fails there fails on the alert.
+    unprepared: bool,
     /// Within `$elemMatch`: paths begin in an element.
     in_element: bool,
 }

@@ -9,7 +9,7 @@ use crate::eval::{Name, Place};
 use crate::expr::{Call, Constant, Extra, Form, Node};
 use crate::lanes::Body;
 use crate::many::Many;
-use crate::project::{Mode, Projection, Step};
+use crate::project::{Gaps, Mode, Projection, Step};
 use crate::query::{Comparison, Part, Query, Test, finite};
 use crate::raw;
 use crate::stage::Stage;
@@ -65,9 +65,20 @@ impl Parser {
         if let Some((_, Stage::Match(query))) = stages.first_mut() {
             self.order(query);
         }
+        // Whether the document is still made of bytes that no stage has changed.
+        let mut unchanged = true;
         for (_, stage) in &mut stages {
-            if let Stage::Match(query) = stage {
-                cheap_first(query);
+            match stage {
+                Stage::Match(query) => cheap_first(query),
+                Stage::Project(Mode::Include, projection) if !projection.computes => {
+                    projection.gaps = if unchanged { Gaps::None } else { Gaps::LeftByComputed };
+                }
+                Stage::Project(Mode::Add, projection) if projection.order.is_empty() => {}
+                Stage::Project(Mode::Exclude, _)
+                | Stage::Pass
+                | Stage::Skip
+                | Stage::Many(Many::Sort(_) | Many::Limit(_) | Many::Skip(_)) => {}
+                _ => unchanged = false,
             }
         }
         stages
@@ -271,7 +282,12 @@ fn query_reads(query: &Query, reads: &mut (Vec<Path>, bool)) {
     match query {
         Query::All(queries) | Query::Any(queries) => queries.iter().for_each(|query| query_reads(query, reads)),
         Query::Not(query) => query_reads(query, reads),
-        Query::Field(path, _) => reads.0.push(path.iter().map(|part| part.name).collect()),
+        // What is behind an index may be in any element, or under that name.
+        Query::Field(path, _) => {
+            let first = path.iter().take(1);
+            let names = path.iter().skip(1).take_while(|part| part.index.is_none());
+            reads.0.push(first.chain(names).map(|part| part.name).collect());
+        }
         Query::Hint(path, ..) => reads.0.push(path.to_vec()),
         Query::Expr(node) => node_reads(node, reads),
     }
@@ -299,7 +315,7 @@ fn is_movable(query: &Query) -> bool {
     match query {
         Query::All(queries) | Query::Any(queries) => queries.iter().all(is_movable),
         Query::Not(query) => is_movable(query),
-        Query::Field(_, test) => !test.of_whole_arrays() && !super::query::never(query),
+        Query::Field(_, test) => !test.of_whole_arrays() && !super::query_order::never(query),
         Query::Expr(_) | Query::Hint(..) => true,
     }
 }

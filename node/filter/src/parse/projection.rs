@@ -126,6 +126,10 @@ impl Parser {
                     return;
                 }
                 let Some(parts) = p.components(key) else { return };
+                if adds && parts.len() > 1 && !prefix.is_empty() {
+                    p.problem("a path with dots stands alone, not in a document; nest documents instead");
+                    return;
+                }
                 let parts: Vec<String> = prefix.iter().cloned().chain(parts.into_iter().map(str::to_owned)).collect();
                 let what = match value {
                     Json::Object(inner) if inner.is_empty() => {

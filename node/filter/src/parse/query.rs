@@ -1,12 +1,10 @@
 //! The query language of `$match`, to a compiled query whose clauses stand in the order in which MongoDB tries them.
 
-use std::cmp::Ordering;
-
 use super::json::Json;
 use super::{Parser, optimise, suggestion};
 use crate::bits::Bits;
 use crate::decimal::Decimal;
-use crate::query::{Comparison, Element, Part, Query, Test};
+use crate::query::{Comparison, Element, Part, Pattern, Query, Test};
 use crate::raw;
 use crate::value::Value;
 
@@ -70,24 +68,13 @@ impl Parser {
         let clauses: Vec<_> = fields.iter().map(|(key, value)| self.at_key(key, |p| p.clause(key, value))).collect();
         let clauses: Option<Vec<_>> = clauses.into_iter().collect();
         // The conditions on one path stand beside the others.
-        let mut queries = Vec::new();
-        for ((key, value), clause) in fields.iter().zip(clauses?) {
-            let nested = key == "$and" || key == "$expr" || value.has("$all");
-            match clause {
-                Some(Query::All(inner)) if !nested => queries.extend(inner),
-                other => queries.extend(other),
-            }
-        }
-        Some(match queries.iter().position(never) {
-            Some(never) => queries.swap_remove(never),
-            None => self.all(queries),
-        })
+        Some(self.all(clauses?.into_iter().flatten().collect()))
     }
 
-    /// One key of a query document; `Some(None)` for a comment.
-    fn clause(&mut self, key: &str, value: &Json) -> Option<Option<Query>> {
+    /// One key of a query document: no clause of a comment, several of a path with several operators.
+    fn clause(&mut self, key: &str, value: &Json) -> Option<Vec<Query>> {
         match key {
-            "$comment" => Some(None),
+            "$comment" => Some(Vec::new()),
             "$expr" if self.in_element => {
                 self.problem("`$expr` looks at the whole document and cannot stand in an `$elemMatch`; use `$filter` in an `$expr`");
                 None
@@ -99,7 +86,7 @@ impl Parser {
                     hint => hint.into_iter().collect(),
                 };
                 queries.push(Query::Expr(Box::new(node)));
-                Some(Some(self.all(queries)))
+                Some(vec![self.all(queries)])
             }
             "$and" | "$or" | "$nor" => {
                 let Json::Array(items) = value else {
@@ -114,11 +101,11 @@ impl Parser {
                     items.iter().enumerate().map(|(at, item)| self.at_index(at, |p| p.query(item))).collect();
                 let queries: Option<Vec<_>> = queries.into_iter().collect();
                 let queries = queries?;
-                Some(Some(match key {
+                Some(vec![match key {
                     "$and" => self.all(queries),
                     "$or" => self.any(queries),
                     _ => Query::Not(Box::new(self.any(queries))),
-                }))
+                }])
             }
             key if refused(key).is_some() => {
                 self.problem(format!("`{key}` is refused: {}", refused(key).unwrap_or_default()));
@@ -133,7 +120,13 @@ impl Parser {
                 let parts = self.components(path)?;
                 let path = self.query_path(&parts);
                 let element = self.in_elements(&parts, |p| p.condition(value))?;
-                Some(Some(self.lift(element, &path)))
+                // A lone `$all` is a list of its own.
+                Some(match element {
+                    Element::All(elements) if !value.is_lone("$all") => {
+                        elements.into_iter().map(|element| self.lift(element, &path)).collect()
+                    }
+                    element => vec![self.lift(element, &path)],
+                })
             }
         }
     }
@@ -296,6 +289,10 @@ impl Parser {
                 other => constants.push(other.constant()),
             }
         }
+        // As MongoDB, which tries it where it tries what is equal.
+        if patterns.is_empty() && constants.len() == 1 {
+            return constants.pop().map(|constant| Test::Compare(Comparison::Eq, constant));
+        }
         Some(Test::In(constants, patterns))
     }
 
@@ -398,78 +395,20 @@ impl Parser {
         Some(types)
     }
 
-    fn regex(&mut self, pattern: &str, options: &str) -> Option<regex::Regex> {
+    fn regex(&mut self, pattern: &str, options: &str) -> Option<Pattern> {
         if !self.one_more_pattern() {
             return None;
         }
         match crate::pcre::compile(pattern, options) {
-            Ok(regex) => Some(regex),
+            Ok(regex) => {
+                let written = Json::Regex(pattern.to_owned(), options.to_owned()).constant();
+                Some(Pattern { regex, written })
+            }
             Err(reason) => {
                 self.problem(reason);
                 None
             }
         }
-    }
-
-    /// All of them. As MongoDB, which takes lists within the list apart at its end.
-    pub(super) fn all(&mut self, queries: Vec<Query>) -> Query {
-        let (mut flat, mut last) = (Vec::new(), Vec::new());
-        for query in queries {
-            match query {
-                Query::All(inner) => last.extend(inner),
-                other => flat.push(other),
-            }
-        }
-        flat.extend(last);
-        if flat.len() == 1 { flat.remove(0) } else { Query::All(flat) }
-    }
-
-    fn any(&mut self, mut queries: Vec<Query>) -> Query {
-        if queries.iter().any(|query| !never(query)) {
-            queries.retain(|query| !never(query));
-        }
-        if queries.len() == 1 { queries.remove(0) } else { Query::Any(queries) }
-    }
-
-    /// In the leading `$match` MongoDB tries clauses by their kind, then by their path, then by what is within them (in later ones as
-    /// they are written): which of them comes first decides between an error and a rejection.
-    pub(super) fn order(&self, query: &mut Query) {
-        match query {
-            Query::All(queries) | Query::Any(queries) => {
-                queries.iter_mut().for_each(|query| self.order(query));
-                optimise::drop_implied(queries);
-                queries.sort_by(|a, b| self.precedence(a, b));
-            }
-            Query::Not(inner) => self.order(inner),
-            Query::Field(..) | Query::Expr(_) | Query::Hint(..) => {}
-        }
-    }
-
-    fn precedence(&self, a: &Query, b: &Query) -> Ordering {
-        let path = |query: &Query| match query {
-            Query::Field(path, _) => {
-                path.iter().map(|part| &*self.names[part.name as usize]).collect::<Vec<_>>().join(".")
-            }
-            _ => String::new(),
-        };
-        let order = rank(a).cmp(&rank(b)).then_with(|| path(a).cmp(&path(b)));
-        let (left, right) = (parts(a), parts(b));
-        let within = || left.iter().zip(right).map(|(a, b)| self.precedence(a, b)).find(|order| order.is_ne());
-        order.then_with(|| within().unwrap_or_else(|| left.len().cmp(&right.len())))
-    }
-}
-
-/// Whether a query matches nothing: `$all` of an empty list, which is of no type.
-pub(super) fn never(query: &Query) -> bool {
-    matches!(query, Query::Field(_, Test::Type(types)) if types.is_empty())
-}
-
-/// The queries within a query.
-fn parts(query: &Query) -> &[Query] {
-    match query {
-        Query::All(queries) | Query::Any(queries) => queries,
-        Query::Not(inner) => std::slice::from_ref(&**inner),
-        Query::Field(..) | Query::Expr(_) | Query::Hint(..) => &[],
     }
 }
 
@@ -486,32 +425,4 @@ fn refused(key: &str) -> Option<&'static str> {
         "$sampleRate" | "$rand" => "a filter gives the same answer each time",
         _ => return None,
     })
-}
-
-fn rank(query: &Query) -> u8 {
-    match query {
-        Query::All(_) => 0,
-        Query::Any(_) => 1,
-        query if never(query) => 32,
-        Query::Field(_, test) => match test {
-            Test::AnyDocument(_) => 2,
-            Test::AnyElement(_) => 3,
-            Test::Size(_) => 4,
-            Test::Compare(Comparison::Eq, _) => 5,
-            Test::Compare(Comparison::Lte, _) => 6,
-            Test::Compare(Comparison::Lt, _) => 7,
-            Test::Compare(Comparison::Gt, _) => 8,
-            Test::Compare(Comparison::Gte, _) => 9,
-            Test::Regex(_) => 10,
-            Test::Mod(..) => 11,
-            Test::Bits(bits) => bits.rank(),
-            Test::Exists => 12,
-            Test::In(..) => 13,
-            Test::Type(_) => 20,
-        },
-        Query::Not(inner) if matches!(**inner, Query::Field(..)) => 18,
-        Query::Not(_) => 19,
-        Query::Expr(_) => 30,
-        Query::Hint(..) => 31,
-    }
 }

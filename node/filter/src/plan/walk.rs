@@ -258,7 +258,6 @@ impl Walk<'_, '_> {
                     self.part(node, document, &mut hash, &mut (&mut size, &mut free));
                 }
             }
-            Node::Remove => hash.text("remove"),
             Node::Now => hash.text("now"),
             Node::Absent => hash.text("absent"),
         }

@@ -1,0 +1,108 @@
+//! The order in which MongoDB tries the clauses of a query, which decides between an error and a rejection.
+
+use std::cmp::Ordering;
+
+use super::{Parser, optimise};
+use crate::query::{Comparison, Query, Test};
+
+impl Parser {
+    /// All of them. As MongoDB, which takes lists within the list apart at its end; of what never matches nothing else is tried.
+    pub(super) fn all(&mut self, queries: Vec<Query>) -> Query {
+        let (mut flat, mut last) = (Vec::new(), Vec::new());
+        for query in queries {
+            match query {
+                Query::All(inner) => last.extend(inner),
+                other => flat.push(other),
+            }
+        }
+        flat.extend(last);
+        if let Some(never) = flat.iter().position(never) {
+            return flat.swap_remove(never);
+        }
+        if flat.len() == 1 { flat.remove(0) } else { Query::All(flat) }
+    }
+
+    pub(super) fn any(&mut self, mut queries: Vec<Query>) -> Query {
+        if queries.iter().any(|query| !never(query)) {
+            queries.retain(|query| !never(query));
+        }
+        let (mut flat, mut last) = (Vec::new(), Vec::new());
+        for query in queries {
+            match query {
+                Query::Any(inner) => last.extend(inner),
+                other => flat.push(other),
+            }
+        }
+        flat.extend(last);
+        if flat.len() == 1 { flat.remove(0) } else { Query::Any(flat) }
+    }
+
+    /// In the leading `$match` MongoDB tries clauses by their kind, then by their path, then by what is within them (in later ones as
+    /// they are written): which of them comes first decides between an error and a rejection.
+    pub(super) fn order(&self, query: &mut Query) {
+        match query {
+            Query::All(queries) | Query::Any(queries) => {
+                queries.iter_mut().for_each(|query| self.order(query));
+                optimise::drop_implied(queries);
+                queries.sort_by(|a, b| self.precedence(a, b));
+            }
+            Query::Not(inner) => self.order(inner),
+            Query::Field(..) | Query::Expr(_) | Query::Hint(..) => {}
+        }
+    }
+
+    fn precedence(&self, a: &Query, b: &Query) -> Ordering {
+        let path = |query: &Query| match query {
+            Query::Field(path, _) => {
+                path.iter().map(|part| &*self.names[part.name as usize]).collect::<Vec<_>>().join(".")
+            }
+            _ => String::new(),
+        };
+        let order = rank(a).cmp(&rank(b)).then_with(|| path(a).cmp(&path(b)));
+        let (left, right) = (parts(a), parts(b));
+        let within = || left.iter().zip(right).map(|(a, b)| self.precedence(a, b)).find(|order| order.is_ne());
+        order.then_with(|| within().unwrap_or_else(|| left.len().cmp(&right.len())))
+    }
+}
+
+/// Whether a query matches nothing: `$all` of an empty list, which is of no type.
+pub(super) fn never(query: &Query) -> bool {
+    matches!(query, Query::Field(_, Test::Type(types)) if types.is_empty())
+}
+
+/// The queries within a query.
+fn parts(query: &Query) -> &[Query] {
+    match query {
+        Query::All(queries) | Query::Any(queries) => queries,
+        Query::Not(inner) => std::slice::from_ref(&**inner),
+        Query::Field(..) | Query::Expr(_) | Query::Hint(..) => &[],
+    }
+}
+
+fn rank(query: &Query) -> u8 {
+    match query {
+        Query::All(_) => 0,
+        Query::Any(_) => 1,
+        query if never(query) => 32,
+        Query::Field(_, test) => match test {
+            Test::AnyDocument(_) => 2,
+            Test::AnyElement(_) => 3,
+            Test::Size(_) => 4,
+            Test::Compare(Comparison::Eq, _) => 5,
+            Test::Compare(Comparison::Lte, _) => 6,
+            Test::Compare(Comparison::Lt, _) => 7,
+            Test::Compare(Comparison::Gt, _) => 8,
+            Test::Compare(Comparison::Gte, _) => 9,
+            Test::Regex(_) => 10,
+            Test::Mod(..) => 11,
+            Test::Bits(bits) => bits.rank(),
+            Test::Exists => 12,
+            Test::In(..) => 13,
+            Test::Type(_) => 20,
+        },
+        Query::Not(inner) if matches!(**inner, Query::Field(..)) => 18,
+        Query::Not(_) => 19,
+        Query::Expr(_) => 30,
+        Query::Hint(..) => 31,
+    }
+}
