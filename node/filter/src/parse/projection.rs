@@ -196,7 +196,8 @@ fn insert(level: &mut Projection, names: &[crate::eval::Name], what: What) -> bo
         level.children.push((*name, Projection::default()));
         level.children.len() - 1
     });
-    if computes && !level.order.iter().any(|s| matches!(s, Step::Child(n) if *n == at)) {
+    // Also where nothing is computed within: where there is no such field, its place is made here.
+    if !level.order.iter().any(|s| matches!(s, Step::Child(n) if *n == at)) {
         level.order.push(Step::Child(at));
     }
     insert(&mut level.children[at].1, rest, what)
