@@ -20,7 +20,7 @@ pub(crate) enum Mode {
 }
 
 /// One level of a projection.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Projection {
     /// Included or excluded names.
     pub(crate) leaves: Vec<Name>,
@@ -44,7 +44,7 @@ pub(crate) enum Gaps {
 }
 
 /// One step of computing the fields of a level.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Step {
     Child(usize),
     Compute(Name, Node),
