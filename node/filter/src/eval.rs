@@ -438,7 +438,7 @@ impl<'a, 's> Cx<'a, 's> {
 
     /// A computed document in which a missing field keeps its place, as in what MongoDB's stages pass on.
     pub(crate) fn object_of_places(&mut self, fields: &[(&'a str, Value<'a>)]) -> Out<'a> {
-        self.charge_bytes(fields.len() * size_of::<(&str, Value<'_>)>() + 16)?;
+        self.charge_bytes(size_of_val(fields) + 16)?;
         let depth = fields.iter().map(|(_, v)| v.depth()).max().unwrap_or_default();
         Ok(Value::Document(self.deeper(depth)?, self.arena.alloc_slice_copy(fields)))
     }

@@ -58,10 +58,8 @@ impl Projection {
         let input = cx.document;
         let mut fields = match mode {
             Mode::Include => {
-                let gaps = match (self.gaps, input) {
-                    (Gaps::None, _) | (Gaps::LeftByComputed, Value::RawDocument(..)) => false,
-                    _ => true,
-                };
+                let gaps =
+                    !matches!((self.gaps, input), (Gaps::None, _) | (Gaps::LeftByComputed, Value::RawDocument(..)));
                 let included = |cx: &mut Cx<'a, '_>| self.included(cx, input, gaps);
                 let place = cx.place;
                 let kept = if slot == NO_SLOT { included(cx)? } else { cx.remembered(slot, place, included)? };
