@@ -7,7 +7,7 @@ use crate::raw;
 use crate::value::{Elements, Value};
 
 /// The test of some bits: whether all of them, or any of them, are set or clear.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Bits {
     all: bool,
     set: bool,

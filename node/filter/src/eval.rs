@@ -10,6 +10,7 @@ use crate::expr::Call;
 use crate::lanes::Columns;
 use crate::plan::{NO_SLOT, Plan};
 use crate::raw::{self, Malformed};
+use crate::texts::Texts;
 use crate::value::{Elements, Fields, MAX_DEPTH, UNSEEN, Value};
 use crate::view::{NONE, Shapes, Views};
 
@@ -77,7 +78,7 @@ pub(crate) type Place = u32;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame<'a> {
     pub(crate) names: &'a [Box<str>],
-    pub(crate) places: &'a [Box<str>],
+    pub(crate) places: &'a Texts,
     pub(crate) shapes: &'a Shapes,
     /// Slot of each name in each kind: `kind * names.len() + name`.
     pub(crate) table: &'a [u16],
@@ -188,10 +189,7 @@ impl<'a, 's> Cx<'a, 's> {
     }
 
     fn fault(&self, place: Place, message: String) -> Arc<Fault> {
-        Arc::new(Fault {
-            place: self.frame.places.get(place as usize).map(|p| p.to_string()).unwrap_or_default(),
-            message,
-        })
+        Arc::new(Fault { place: self.frame.places.get(place), message })
     }
 
     /// An operator refuses what it met.
@@ -440,7 +438,7 @@ impl<'a, 's> Cx<'a, 's> {
 
     /// A computed document in which a missing field keeps its place, as in what MongoDB's stages pass on.
     pub(crate) fn object_of_places(&mut self, fields: &[(&'a str, Value<'a>)]) -> Out<'a> {
-        self.charge_bytes(fields.len() * size_of::<(&str, Value<'_>)>() + 16)?;
+        self.charge_bytes(size_of_val(fields) + 16)?;
         let depth = fields.iter().map(|(_, v)| v.depth()).max().unwrap_or_default();
         Ok(Value::Document(self.deeper(depth)?, self.arena.alloc_slice_copy(fields)))
     }

@@ -103,12 +103,13 @@ impl Sum {
 
     /// The total, when a decimal was among the numbers.
     pub(crate) fn decimal(&self) -> Option<Decimal> {
+        let decimal = self.decimal?;
         let others = if self.sum.is_finite() {
             Decimal::from_double_exactly(self.sum).add(Decimal::from_double_exactly(self.addend))
         } else {
             Decimal::from_double_exactly(self.special)
         };
-        self.decimal.map(|decimal| decimal.add(others))
+        Some(decimal.add(others))
     }
 
     /// The total as a double.

@@ -50,12 +50,12 @@ impl Program {
     /// # Errors
     /// All problems, each with its path into the JSON.
     pub fn parse_in(json: &str, rules: Rules, dialect: &Dialect) -> Result<Program, Vec<Problem>> {
-        let parsed = parse::parse(json, dialect)?;
-        let problems = if rules == Rules::Filter { check::rules(&parsed.source) } else { Vec::new() };
+        let (parsed, source) = parse::parse(json, dialect)?;
+        let problems = if rules == Rules::Filter { check::rules(&source.stages) } else { Vec::new() };
         if !problems.is_empty() {
             return Err(problems);
         }
-        let digest: [u8; 32] = Sha256::digest(parsed.canonical.as_bytes()).into();
+        let digest: [u8; 32] = Sha256::digest(source.canonical.as_bytes()).into();
         let version = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Program { core: Arc::new(Core { parsed, version, digest }), alone: Arc::default() })
     }
@@ -72,8 +72,8 @@ impl Program {
     }
 
     /// The paths of the alert that it reads, in the order in which they are written, with their places in the JSON.
-    pub fn paths(&self) -> &[ReadPath] {
-        &self.core.parsed.paths
+    pub fn paths(&self) -> Vec<ReadPath> {
+        self.core.parsed.paths.all()
     }
 
     /// Evaluates the program alone, with the default [`Budget`](crate::Budget). `now_ms` is the alert's time, milliseconds since 1970.

@@ -20,7 +20,7 @@ pub(crate) enum Mode {
 }
 
 /// One level of a projection.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Projection {
     /// Included or excluded names.
     pub(crate) leaves: Vec<Name>,
@@ -44,7 +44,7 @@ pub(crate) enum Gaps {
 }
 
 /// One step of computing the fields of a level.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Step {
     Child(usize),
     Compute(Name, Node),
@@ -58,10 +58,8 @@ impl Projection {
         let input = cx.document;
         let mut fields = match mode {
             Mode::Include => {
-                let gaps = match (self.gaps, input) {
-                    (Gaps::None, _) | (Gaps::LeftByComputed, Value::RawDocument(..)) => false,
-                    _ => true,
-                };
+                let gaps =
+                    !matches!((self.gaps, input), (Gaps::None, _) | (Gaps::LeftByComputed, Value::RawDocument(..)));
                 let included = |cx: &mut Cx<'a, '_>| self.included(cx, input, gaps);
                 let place = cx.place;
                 let kept = if slot == NO_SLOT { included(cx)? } else { cx.remembered(slot, place, included)? };

@@ -16,7 +16,7 @@ use crate::value::{Fields, Value};
 use crate::write::type_byte;
 
 /// A compiled query.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Query {
     All(Vec<Query>),
     Any(Vec<Query>),
@@ -39,7 +39,7 @@ pub(crate) struct Part {
 }
 
 /// A condition on one value, as `$elemMatch` lays it on an element.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Element {
     All(Vec<Element>),
     Not(Box<Element>),
@@ -47,7 +47,7 @@ pub(crate) enum Element {
 }
 
 /// A test of one value.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Test {
     Compare(Comparison, Constant),
     In(Vec<Constant>, Vec<Pattern>),
@@ -65,7 +65,7 @@ pub(crate) enum Test {
 }
 
 /// A regular expression, and itself as a value: a stored regular expression that is the same matches too.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Pattern {
     pub(crate) regex: regex::Regex,
     pub(crate) written: Constant,

@@ -46,6 +46,10 @@ fn length(bytes: &[u8], at: usize) -> Result<usize, Malformed> {
 
 fn c_string(bytes: &[u8], at: usize) -> Result<usize, Malformed> {
     let rest = bytes.get(at..).ok_or(Malformed)?;
+    // Names of elements are short.
+    if let Some(n) = rest.iter().take(4).position(|byte| *byte == 0) {
+        return Ok(at + n + 1);
+    }
     memchr::memchr(0, rest).map(|n| at + n + 1).ok_or(Malformed)
 }
 

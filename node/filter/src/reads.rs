@@ -91,6 +91,16 @@ impl Access {
         self.reads.whole |= !self.ended;
     }
 
+    /// Forgets what only parsing needs, and what is there twice.
+    pub(crate) fn shrink(&mut self) {
+        let (mut paths, mut fields) = (HashSet::new(), HashSet::new());
+        self.paths.retain(|path| paths.insert(path.clone()));
+        self.fields.retain(|field| fields.insert(*field));
+        self.paths.shrink_to_fit();
+        self.fields.shrink_to_fit();
+        self.shadowed = HashSet::new();
+    }
+
     /// Wants this program's names in the shapes of a set.
     pub(crate) fn want(&self, shapes: &mut Shapes, names: &[Box<str>]) {
         for (path, iterated) in &self.paths {

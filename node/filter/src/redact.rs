@@ -8,7 +8,7 @@ use crate::value::Value;
 pub(crate) const DECISIONS: [(&str, &str); 3] = [("DESCEND", "descend"), ("PRUNE", "prune"), ("KEEP", "keep")];
 
 /// A compiled `$redact`. Its variables: the document at hand, then the decisions.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Redact {
     pub(crate) place: Place,
     pub(crate) node: Node,

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use bson::{RawDocument, RawDocumentBuf};
 use bumpalo::Bump;
 
-use crate::eval::{Budget, Common, Cx, EvalError, Fault, Frame};
+use crate::eval::{Budget, Common, Cx, EvalError, Fault, Frame, Place};
 use crate::gate::{self, Gates, Numbers};
 use crate::plan::{self, Plan};
 use crate::program::Program;
 use crate::raw;
 use crate::reads::{Access, Reads};
-use crate::stage;
+use crate::stage::{self, Stage};
 use crate::view::{Shapes, Views};
 
 /// Alerts larger than this are refused: positions are kept in 32 bits, and no survey's alert is near it.
@@ -53,6 +53,9 @@ pub struct FilterSet {
 #[derive(Debug)]
 struct Distinct {
     program: Program,
+    /// The program's stages once more, made when nothing else was: what is read together lies together in memory, which is what many
+    /// different programs wait for.
+    stages: Vec<(Place, Stage)>,
     table: Box<[u16]>,
     plan: Plan,
     members: Vec<usize>,
@@ -81,7 +84,13 @@ impl FilterSet {
             let at = *known.entry(program.digest()).or_insert_with(|| {
                 program.parsed().access.want(&mut shapes, &program.parsed().names);
                 reads.merge(program.reads());
-                distinct.push(Distinct { program, table: Box::new([]), plan: Plan::default(), members: Vec::new() });
+                distinct.push(Distinct {
+                    program,
+                    stages: Vec::new(),
+                    table: Box::new([]),
+                    plan: Plan::default(),
+                    members: Vec::new(),
+                });
                 distinct.len() - 1
             });
             distinct[at].members.push(index);
@@ -92,6 +101,7 @@ impl FilterSet {
         for (entry, plan) in distinct.iter_mut().zip(plans) {
             entry.table = Access::table(&shapes, &entry.program.parsed().names);
             entry.plan = plan;
+            entry.stages = entry.program.parsed().stages.clone();
             gates.add(entry.program.parsed(), &shapes);
         }
         FilterSet { distinct, members, gates, shapes, slots, reads, budget, token: Arc::new(()) }
@@ -218,7 +228,7 @@ impl FilterSet {
 
 /// What a program says, of which so many first clauses are known to hold.
 fn outcome<'a>(mut cx: Cx<'a, '_>, entry: &'a Distinct, held: usize) -> Outcome {
-    match stage::run(&mut cx, &entry.program.parsed().stages, (&entry.plan.stages, held)) {
+    match stage::run(&mut cx, &entry.stages, (&entry.plan.stages, held)) {
         Ok(None) => Outcome::Rejected,
         Ok(Some(document)) => match cx.write(document) {
             Ok(bytes) => passed(bytes),

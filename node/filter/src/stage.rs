@@ -13,7 +13,7 @@ use crate::redact::Redact;
 use crate::value::Value;
 
 /// One compiled stage.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Stage {
     Match(Query),
     Project(Mode, Projection),

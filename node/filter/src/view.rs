@@ -5,6 +5,7 @@
 //! light curve has the same fields in the same order), so a scan first compares with the layout learnt from earlier documents; a layout
 //! is only ever a guess that is checked byte for byte. No values and no evaluation here.
 
+use crate::mold::Molds;
 use crate::raw::{self, Malformed};
 use crate::value::UNSEEN;
 
@@ -80,13 +81,21 @@ impl Shapes {
 }
 
 /// Where one wanted value is. `kind` 0: not yet met.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Cell {
     pub(crate) kind: u8,
     pub(crate) at: u32,
     pub(crate) end: u32,
     /// The view of the document, or the series of the array, once made.
     pub(crate) nested: u32,
+}
+
+impl Cell {
+    /// A value just found, whose document or array has no view yet.
+    pub(crate) fn relative(kind: u8, at: u32, end: u32) -> Cell {
+        let nested = if matches!(kind, raw::DOCUMENT | raw::ARRAY) { PENDING } else { UNSEEN };
+        Cell { kind, at, end, nested }
+    }
 }
 
 /// A document of the alert and how far it has been scanned.
@@ -175,6 +184,7 @@ pub(crate) struct Views {
     series: Vec<(u32, u32, u16)>,
     members: Vec<Member>,
     layouts: Vec<Vec<Step>>,
+    molds: Vec<Molds>,
 }
 
 impl Views {
@@ -185,6 +195,7 @@ impl Views {
         self.series.clear();
         self.members.clear();
         self.layouts.resize(shapes.kinds.len(), Vec::new());
+        self.molds.resize_with(shapes.kinds.len(), Molds::default);
         self.open(shapes, 0, 0, root.len() as u32);
     }
 
@@ -210,7 +221,7 @@ impl Views {
         if (cell.kind != 0 && cell.nested != PENDING) || (cell.kind == 0 && of.whole) {
             return Ok(cell);
         }
-        if cell.kind == 0 {
+        if cell.kind == 0 && !(of.step == 0 && self.molded(shapes, root, view as usize)) {
             self.scan(shapes, root, view as usize, slot)?;
         }
         let cell = self.cells[at];
@@ -229,6 +240,22 @@ impl Views {
         }
         self.cells[at] = cell;
         Ok(cell)
+    }
+
+    /// Fills all cells of a document that was not scanned yet, when its layout is known.
+    fn molded(&mut self, shapes: &Shapes, root: &[u8], view: usize) -> bool {
+        let View { kind, next, end, cells, .. } = self.views[view];
+        let start = next - 4;
+        let Some(document) = root.get(start as usize..end as usize) else { return false };
+        let names = &shapes.kinds[usize::from(kind)].names;
+        let slot = |name: &[u8]| names.iter().position(|n| **n == *name).map(|n| n as u16);
+        let Some(found) = self.molds[usize::from(kind)].cells(document, slot) else { return false };
+        for (slot, cell) in found {
+            let cell = Cell { at: cell.at + start, end: cell.end + start, ..*cell };
+            self.cells[cells as usize + usize::from(*slot)] = cell;
+        }
+        self.views[view].whole = true;
+        true
     }
 
     /// Scans on until the slot is found, or to the end. Other wanted values met on the way are noted.
@@ -265,8 +292,7 @@ impl Views {
             if found != NONE {
                 let cell = &mut self.cells[cells + usize::from(found)];
                 if cell.kind == 0 {
-                    let nested = if matches!(kind, raw::DOCUMENT | raw::ARRAY) { PENDING } else { UNSEEN };
-                    *cell = Cell { kind, at: value as u32, end: value_end as u32, nested };
+                    *cell = Cell::relative(kind, value as u32, value_end as u32);
                     if found == slot {
                         break;
                     }

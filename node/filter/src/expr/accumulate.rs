@@ -2,7 +2,7 @@
 //!
 //! What is no number is passed over by sums and means, null and missing by `$min` and `$max`.
 
-use super::{Call, Form, MANY, Operator, row, shaped};
+use super::{Call, Form, MANY, Node, Operator, row, shaped};
 use crate::decimal::Decimal;
 use crate::eval::{Cx, EvalError, Out};
 use crate::number::{Sum, approximate};
@@ -17,12 +17,17 @@ pub(super) static OPERATORS: &[Operator] = &[
     shaped("$sum", Form::Commutative, sum),
 ];
 
-/// Calls for each value: the elements of a lone array argument, else the arguments.
+/// Calls for each value: the elements of a lone array argument, else the arguments. Null and missing may be left out.
 fn each<'a>(
     cx: &mut Cx<'a, '_>,
     call: &'a Call,
     mut visit: impl FnMut(&mut Cx<'a, '_>, Value<'a>) -> Result<(), EvalError>,
 ) -> Result<(), EvalError> {
+    if let [Node::Path(names)] = &*call.args
+        && cx.each_number(names, &mut visit)?
+    {
+        return Ok(());
+    }
     if let [arg] = &*call.args {
         let value = arg.eval(cx)?;
         if !value.is_array() {

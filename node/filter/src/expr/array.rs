@@ -28,7 +28,7 @@ pub(super) static OPERATORS: &[Operator] = &[
 ];
 
 /// What `$sortArray` sorts by.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum SortKey {
     /// The elements themselves; descending when set.
     Whole(bool),

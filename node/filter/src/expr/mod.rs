@@ -36,7 +36,7 @@ pub(crate) use object::set as set_field;
 pub(crate) use quick::Quick;
 
 /// A compiled expression.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Node {
     Constant(Constant),
     /// A path into the stage's document; no names: the document itself.
@@ -74,7 +74,7 @@ impl Constant {
 }
 
 /// An operator with its arguments.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) operator: &'static Operator,
     /// The call's number in its program.
@@ -87,7 +87,7 @@ pub(crate) struct Call {
 }
 
 /// What an operator has besides expressions, prepared when the program is parsed. Boxed, since most have none: small trees are fast trees.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Extra {
     None,
     /// What `$sortArray` sorts by.

@@ -2,7 +2,7 @@
 
 use super::compile::packed;
 use super::{WIDTH, live};
-use crate::eval::{Cx, Name};
+use crate::eval::{Cx, EvalError, Name};
 use crate::raw;
 use crate::value::Value;
 use crate::view::NONE;
@@ -57,6 +57,38 @@ impl<'a> Cx<'a, '_> {
         self.common.columns.keys.push(key);
         self.common.columns.chunks.push(chunk);
         Some(chunk)
+    }
+
+    /// Calls for each number at a path through a series of the alert, in order, past null and missing; false, and nothing is called,
+    /// when there is something else or the path is of another kind.
+    pub(crate) fn each_number(
+        &mut self,
+        names: &'a [Name],
+        mut visit: impl FnMut(&mut Self, Value<'a>) -> Result<(), EvalError>,
+    ) -> Result<bool, EvalError> {
+        let [array, field] = *names else { return Ok(false) };
+        let document = self.document;
+        let array = self.field(document, array)?;
+        let Some((series, points)) = self.series(array) else { return Ok(false) };
+        for first in (0..points).step_by(WIDTH) {
+            let chunk = self.column((series, first), field);
+            if chunk.is_none_or(|chunk| (chunk.double | chunk.int | chunk.nullish) != live(points - first)) {
+                return Ok(false);
+            }
+        }
+        // Each point is come by twice, as on the long way.
+        self.charge(2 * (points as u64 + 1))?;
+        for first in (0..points).step_by(WIDTH) {
+            let Some(chunk) = self.column((series, first), field) else { continue };
+            for (lane, number) in chunk.numbers.iter().enumerate() {
+                if chunk.double >> lane & 1 != 0 {
+                    visit(self, Value::Double(*number))?;
+                } else if chunk.int >> lane & 1 != 0 {
+                    visit(self, Value::Int32(*number as i32))?;
+                }
+            }
+        }
+        Ok(true)
     }
 
     fn read_column(&mut self, series: u32, first: usize, slot: u16) -> Option<Chunk<'a>> {

@@ -18,21 +18,21 @@ use crate::value::Value;
 pub(crate) const WIDTH: usize = 64;
 
 /// The body of a loop in lane form.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Body {
     form: Form,
     /// Steps that a point costs.
     cost: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Form {
     Test(Test),
     Number(Number),
 }
 
 /// A condition on each lane.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Test {
     All(Box<[Test]>),
     Any(Box<[Test]>),
@@ -59,7 +59,7 @@ enum Relation {
 }
 
 /// A number on each lane, or one for all.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Number {
     /// A field of the point.
     Field(Name),

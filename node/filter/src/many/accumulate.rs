@@ -9,7 +9,7 @@ use crate::expr::{Call, Node};
 use crate::value::Value;
 
 /// A compiled accumulator.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Accumulator {
     Count,
     /// The values of an expression that are there, made into one.
@@ -21,7 +21,7 @@ pub(crate) enum Accumulator {
 }
 
 /// What is made of all values.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Fold {
     First,
     Last,
@@ -41,7 +41,7 @@ pub(crate) enum Pick {
 }
 
 /// `$top`, `$topN`, `$bottom` and `$bottomN`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Rank {
     pub(crate) place: Place,
     pub(crate) top: bool,

@@ -6,7 +6,7 @@ use crate::expr::Node;
 use crate::value::Value;
 
 /// A compiled `$group`, `$count` or `$sortByCount`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Group {
     pub(crate) id: Node,
     pub(crate) fields: Box<[(Box<str>, Accumulator)]>,

@@ -21,7 +21,7 @@ pub(crate) use unwind::Unwind;
 use unwind::Unwinding;
 
 /// A stage that makes several documents of one, or that sees several.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Many {
     Unwind(Unwind),
     Group(Group),

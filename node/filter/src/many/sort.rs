@@ -11,7 +11,7 @@ use crate::query::Part;
 use crate::value::Value;
 
 /// The paths to sort by.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SortBy {
     /// Each descending when set.
     pub(crate) keys: Box<[(Box<[Part]>, bool)]>,

@@ -6,7 +6,7 @@ use crate::project::fields_with_views;
 use crate::value::Value;
 
 /// A compiled `$unwind`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Unwind {
     pub(crate) path: Box<[Name]>,
     /// `includeArrayIndex`.

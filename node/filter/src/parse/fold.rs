@@ -7,6 +7,7 @@ use super::json::Json;
 use crate::eval::{Budget, Common, Cx, EvalError, Frame};
 use crate::expr::{Call, Constant, Extra, Node};
 use crate::plan::Plan;
+use crate::texts::Texts;
 use crate::value::Value;
 use crate::view::{Shapes, Views};
 
@@ -163,7 +164,8 @@ pub(super) fn picked(mut call: Call) -> Node {
 fn evaluate_constant(call: &Call, variables: u32) -> Result<Constant, EvalError> {
     let (arena, shapes, mut views, plan) = (bumpalo::Bump::new(), Shapes::new(), Views::default(), Plan::default());
     let mut common = Common::new(&arena, 0);
-    let frame = Frame { names: &[], places: &[], shapes: &shapes, table: &[], variables, plan: &plan };
+    let places = Texts::default();
+    let frame = Frame { names: &[], places: &places, shapes: &shapes, table: &[], variables, plan: &plan };
     let budget = Budget { steps: 10_000, bytes: 1 << 16 };
     let mut cx = Cx::new(&arena, (&mut views, &mut common), frame, &[5, 0, 0, 0, 0], (0, budget));
     match (call.operator.apply)(&mut cx, call)? {

@@ -27,6 +27,7 @@ pub(crate) use stages::STAGES;
 use crate::eval::{Name, Place};
 use crate::reads::Access;
 use crate::stage::Stage;
+use crate::texts::Texts;
 use json::Json;
 
 /// Longer pipelines are refused: what is written by a person is far shorter.
@@ -57,21 +58,25 @@ impl std::fmt::Display for Problem {
 pub(crate) struct Parsed {
     pub(crate) stages: Vec<(Place, Stage)>,
     pub(crate) names: Vec<Box<str>>,
-    pub(crate) places: Vec<Box<str>>,
+    pub(crate) places: Texts,
     pub(crate) variables: u32,
     /// How many calls there are: their numbers are below this.
     pub(crate) calls: u32,
     pub(crate) access: Access,
     /// The paths of the alert that are read.
-    pub(crate) paths: Vec<paths::ReadPath>,
+    pub(crate) paths: paths::ReadPaths,
+}
+
+/// How a program is written. Nothing of it is needed to evaluate the program.
+pub(crate) struct Source {
     /// The program's one way of being written: equal text, equal program.
     pub(crate) canonical: String,
     /// What the rules of a filter look at.
-    pub(crate) source: Vec<Json>,
+    pub(crate) stages: Vec<Json>,
 }
 
 /// Compiles a pipeline.
-pub(crate) fn parse(text: &str, dialect: &Dialect) -> Result<Parsed, Vec<Problem>> {
+pub(crate) fn parse(text: &str, dialect: &Dialect) -> Result<(Parsed, Source), Vec<Problem>> {
     let whole = |message: String| vec![Problem { path: String::new(), message }];
     if text.len() > MAX_JSON {
         return Err(whole(format!("the pipeline has {} bytes, at most {MAX_JSON} are allowed", text.len())));
@@ -89,17 +94,8 @@ pub(crate) fn parse(text: &str, dialect: &Dialect) -> Result<Parsed, Vec<Problem
         // No JSON: two maps of one name make two programs.
         canonical.push_str(&format!("\n{name} {digest}"));
     }
-    Ok(Parsed {
-        stages,
-        names: parser.names,
-        places: parser.places,
-        variables: parser.variables,
-        calls: parser.calls,
-        access: parser.access,
-        paths: parser.noted.list,
-        canonical,
-        source: if let Json::Array(stages) = json { stages } else { Vec::new() },
-    })
+    let source = Source { canonical, stages: if let Json::Array(stages) = json { stages } else { Vec::new() } };
+    Ok((parser.parsed(stages), source))
 }
 
 /// The state of parsing one pipeline.
@@ -109,7 +105,7 @@ pub(crate) struct Parser {
     problems: Vec<Problem>,
     names: Vec<Box<str>>,
     known: HashMap<String, Name>,
-    places: Vec<Box<str>>,
+    places: Texts,
     /// Bound variables, innermost last; a variable's slot is its place here.
     scope: Vec<String>,
     variables: u32,
@@ -133,6 +129,22 @@ pub(crate) struct Parser {
 }
 
 impl Parser {
+    /// What is kept of the parsing, in no more room than it takes.
+    fn parsed(mut self, stages: Vec<(Place, Stage)>) -> Parsed {
+        self.names.shrink_to_fit();
+        self.places.shrink();
+        self.access.shrink();
+        Parsed {
+            stages,
+            names: self.names,
+            places: self.places,
+            variables: self.variables,
+            calls: self.calls,
+            access: self.access,
+            paths: self.noted.list.shrunk(),
+        }
+    }
+
     /// Reports a problem at the current path.
     fn problem(&mut self, message: impl Into<String>) {
         if self.problems.len() < MAX_PROBLEMS {
@@ -178,10 +190,10 @@ impl Parser {
 
     /// The current path, for errors of the evaluation.
     fn place(&mut self) -> Place {
-        if self.places.last().is_none_or(|last| **last != *self.path) {
-            self.places.push(self.path.as_str().into());
+        match self.places.last() {
+            Some((number, last)) if last == self.path => number,
+            _ => self.places.push(&self.path),
         }
-        (self.places.len() - 1) as Place
     }
 
     /// The number of a name.

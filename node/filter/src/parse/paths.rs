@@ -4,6 +4,7 @@
 
 use super::Parser;
 use super::json::Json;
+use crate::texts::Texts;
 
 /// A path of the alert that a program reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,10 +15,36 @@ pub struct ReadPath {
     pub path: String,
 }
 
+/// The paths that a program reads, in the order in which they are written.
+#[derive(Debug, Default)]
+pub(crate) struct ReadPaths {
+    places: Texts,
+    paths: Texts,
+}
+
+impl ReadPaths {
+    fn push(&mut self, place: &str, path: &str) {
+        self.places.push(place);
+        self.paths.push(path);
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<ReadPath> {
+        self.places.iter().zip(self.paths.iter()).map(|(place, path)| ReadPath { place, path }).collect()
+    }
+
+    /// In no more room than they take.
+    pub(super) fn shrunk(mut self) -> ReadPaths {
+        self.places.shrink();
+        self.paths.shrink();
+        self
+    }
+}
+
 /// What is noted while parsing.
 #[derive(Debug, Default)]
 pub(super) struct Noted {
-    pub(super) list: Vec<ReadPath>,
+    pub(super) list: ReadPaths,
     /// What of the alert each bound variable stands for.
     variables: Vec<Option<String>>,
     /// Within `$elemMatch`: what its elements are, if they are of the alert.
@@ -34,7 +61,7 @@ impl Parser {
     /// The same, read at another place than the current one.
     pub(super) fn note_at(&mut self, place: String, parts: &[&str]) {
         if let Some(path) = self.of_alert(parts) {
-            self.noted.list.push(ReadPath { place, path });
+            self.noted.list.push(&place, &path);
         }
     }
 
@@ -53,7 +80,7 @@ impl Parser {
             && let Some(Some(of)) = self.noted.variables.get(slot)
         {
             let path = format!("{of}.{}", parts.join("."));
-            self.noted.list.push(ReadPath { place: self.path.clone(), path });
+            self.noted.list.push(&self.path, &path);
         }
     }
 
@@ -71,7 +98,7 @@ impl Parser {
         let Some(Json::Object(keys)) = by else { return };
         for (key, _) in keys {
             let place = format!("{}.sortBy.{key}", self.path);
-            self.noted.list.push(ReadPath { place, path: format!("{source}.{key}") });
+            self.noted.list.push(&place, &format!("{source}.{key}"));
         }
     }
 

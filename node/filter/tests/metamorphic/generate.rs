@@ -205,6 +205,38 @@ pub(crate) fn clause() -> BoxedStrategy<Value> {
     .boxed()
 }
 
+/// A clause over one field, or over two that are taken from each other; or such clauses as alternatives.
+pub(crate) fn condition() -> BoxedStrategy<Value> {
+    let field = || {
+        select(vec![
+            "candidate.jd",
+            "candidate.magpsf",
+            "candidate.drb",
+            "candidate.absent",
+            "candidate.isdiffpos",
+            "age",
+            "objectId",
+        ])
+    };
+    let operator = || select(vec!["$eq", "$gt", "$gte", "$lt", "$lte"]);
+    let constant =
+        || select(vec![json!(0), json!(18.5), json!(-1), json!(1e6), json!(null), json!(true), json!(false)]);
+    let plain =
+        (field(), operator(), constant()).prop_map(|(field, operator, constant)| json!({field: {operator: constant}}));
+    let taken = (field(), field(), 0..3).prop_map(|(a, b, form)| {
+        let difference = json!({"$subtract": [format!("${a}"), format!("${b}")]});
+        match form {
+            0 => json!(format!("${a}")),
+            1 => difference,
+            _ => json!({"$abs": difference}),
+        }
+    });
+    let computed = (taken, operator(), constant())
+        .prop_map(|(taken, operator, constant)| json!({"$expr": {operator: [taken, constant]}}));
+    let one = prop_oneof![3 => plain, 2 => computed].boxed();
+    prop_oneof![3 => one.clone(), 1 => prop::collection::vec(one, 1..4).prop_map(|any| json!({"$or": any}))].boxed()
+}
+
 fn projection(expressions: Vec<Value>) -> BoxedStrategy<Value> {
     let names = select(vec!["age", "tags", "annotations.a", "annotations.b", "candidate", "odd", "n.x"]);
     let computed = prop::collection::vec((names, select(expressions)), 1..3);
