@@ -5,6 +5,7 @@
 //! preceded by what follows from it for single fields. The rules, and their gaps, are those of mongod 6.0.
 
 use super::Parser;
+use super::query_order::{all, flattened, never};
 use crate::eval::{Name, Place};
 use crate::expr::{Call, Constant, Extra, Form, Node};
 use crate::lanes::Body;
@@ -62,6 +63,11 @@ impl Parser {
             several |= makes_several(stage);
             several || !matches!(stage, Stage::Many(Many::Sort(by)) if by.keys.len() < 2)
         });
+        for (_, stage) in &mut stages {
+            if let Stage::Match(query) = stage {
+                *query = flattened(std::mem::replace(query, Query::All(Vec::new())));
+            }
+        }
         if let Some((_, Stage::Match(query))) = stages.first_mut() {
             self.order(query);
         }
@@ -89,7 +95,7 @@ impl Parser {
         if let Stage::Match(first) = &mut stages[at].1 {
             let first = std::mem::replace(first, Query::All(Vec::new()));
             if let (_, Stage::Match(second)) = stages.remove(at + 1) {
-                stages[at].1 = Stage::Match(self.joined([first, second]));
+                stages[at].1 = Stage::Match(joined([first, second]));
             }
             return true;
         }
@@ -113,29 +119,6 @@ impl Parser {
         self.rename_query(&mut ahead, &effect.renames);
         stages.insert(at, (place, Stage::Match(ahead)));
         true
-    }
-
-    /// The clauses of both; an `$expr` that has hints is a list within the list, and goes behind the others.
-    fn joined(&mut self, queries: [Query; 2]) -> Query {
-        let (mut all, mut run) = (Vec::new(), Vec::new());
-        for query in queries {
-            let clauses = if let Query::All(clauses) = query { clauses } else { vec![query] };
-            for clause in clauses {
-                match clause {
-                    Query::Hint(..) => run.push(clause),
-                    Query::Expr(_) if !run.is_empty() => {
-                        run.push(clause);
-                        all.push(Query::All(std::mem::take(&mut run)));
-                    }
-                    clause => {
-                        all.append(&mut run);
-                        all.push(clause);
-                    }
-                }
-            }
-            all.append(&mut run);
-        }
-        self.all(all)
     }
 
     /// What a stage does to paths; none where no `$match` moves ahead of it.
@@ -248,6 +231,29 @@ impl Parser {
     }
 }
 
+/// The clauses of both; an `$expr` that has hints is a list within the list, and goes behind the others.
+fn joined(queries: [Query; 2]) -> Query {
+    let (mut joined, mut run) = (Vec::new(), Vec::new());
+    for query in queries {
+        let clauses = if let Query::All(clauses) = query { clauses } else { vec![query] };
+        for clause in clauses {
+            match clause {
+                Query::Hint(..) => run.push(clause),
+                Query::Expr(_) if !run.is_empty() => {
+                    run.push(clause);
+                    joined.push(Query::All(std::mem::take(&mut run)));
+                }
+                clause => {
+                    joined.append(&mut run);
+                    joined.push(clause);
+                }
+            }
+        }
+        joined.append(&mut run);
+    }
+    all(joined)
+}
+
 fn rename_path(path: &mut Box<[Name]>, renames: &[(Path, Path)]) {
     if let Some((new, old)) = renames.iter().find(|(new, _)| path.starts_with(new)) {
         *path = old.iter().chain(&path[new.len()..]).copied().collect();
@@ -315,7 +321,7 @@ fn is_movable(query: &Query) -> bool {
     match query {
         Query::All(queries) | Query::Any(queries) => queries.iter().all(is_movable),
         Query::Not(query) => is_movable(query),
-        Query::Field(_, test) => !test.of_whole_arrays() && !super::query_order::never(query),
+        Query::Field(_, test) => !test.of_whole_arrays() && !never(query),
         Query::Expr(_) | Query::Hint(..) => true,
     }
 }

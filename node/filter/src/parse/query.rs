@@ -1,6 +1,7 @@
 //! The query language of `$match`, to a compiled query whose clauses stand in the order in which MongoDB tries them.
 
 use super::json::Json;
+use super::query_order::{all, any, flattened};
 use super::{Parser, optimise, suggestion};
 use crate::bits::Bits;
 use crate::decimal::Decimal;
@@ -68,7 +69,7 @@ impl Parser {
         let clauses: Vec<_> = fields.iter().map(|(key, value)| self.at_key(key, |p| p.clause(key, value))).collect();
         let clauses: Option<Vec<_>> = clauses.into_iter().collect();
         // The conditions on one path stand beside the others.
-        Some(self.all(clauses?.into_iter().flatten().collect()))
+        Some(all(clauses?.into_iter().flatten().collect()))
     }
 
     /// One key of a query document: no clause of a comment, several of a path with several operators.
@@ -86,7 +87,7 @@ impl Parser {
                     hint => hint.into_iter().collect(),
                 };
                 queries.push(Query::Expr(Box::new(node)));
-                Some(vec![self.all(queries)])
+                Some(vec![all(queries)])
             }
             "$and" | "$or" | "$nor" => {
                 let Json::Array(items) = value else {
@@ -102,9 +103,9 @@ impl Parser {
                 let queries: Option<Vec<_>> = queries.into_iter().collect();
                 let queries = queries?;
                 Some(vec![match key {
-                    "$and" => self.all(queries),
-                    "$or" => self.any(queries),
-                    _ => Query::Not(Box::new(self.any(queries))),
+                    "$and" => all(queries),
+                    "$or" => any(queries),
+                    _ => Query::Not(Box::new(any(queries))),
                 }])
             }
             key if refused(key).is_some() => {
@@ -151,7 +152,7 @@ impl Parser {
             },
             Element::All(elements) => {
                 let queries = elements.into_iter().map(|element| self.lift(element, path)).collect();
-                self.all(queries)
+                all(queries)
             }
         }
     }
@@ -332,7 +333,7 @@ impl Parser {
         let query = self.query(value);
         self.in_element = outer;
         self.access = access;
-        query.map(|query| Test::AnyDocument(Box::new(query)))
+        query.map(|query| Test::AnyDocument(Box::new(flattened(query))))
     }
 
     fn length(&mut self, value: &Json) -> Option<i64> {

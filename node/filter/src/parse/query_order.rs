@@ -6,37 +6,6 @@ use super::{Parser, optimise};
 use crate::query::{Comparison, Query, Test};
 
 impl Parser {
-    /// All of them. As MongoDB, which takes lists within the list apart at its end; of what never matches nothing else is tried.
-    pub(super) fn all(&mut self, queries: Vec<Query>) -> Query {
-        let (mut flat, mut last) = (Vec::new(), Vec::new());
-        for query in queries {
-            match query {
-                Query::All(inner) => last.extend(inner),
-                other => flat.push(other),
-            }
-        }
-        flat.extend(last);
-        if let Some(never) = flat.iter().position(never) {
-            return flat.swap_remove(never);
-        }
-        if flat.len() == 1 { flat.remove(0) } else { Query::All(flat) }
-    }
-
-    pub(super) fn any(&mut self, mut queries: Vec<Query>) -> Query {
-        if queries.iter().any(|query| !never(query)) {
-            queries.retain(|query| !never(query));
-        }
-        let (mut flat, mut last) = (Vec::new(), Vec::new());
-        for query in queries {
-            match query {
-                Query::Any(inner) => last.extend(inner),
-                other => flat.push(other),
-            }
-        }
-        flat.extend(last);
-        if flat.len() == 1 { flat.remove(0) } else { Query::Any(flat) }
-    }
-
     /// In the leading `$match` MongoDB tries clauses by their kind, then by their path, then by what is within them (in later ones as
     /// they are written): which of them comes first decides between an error and a rejection.
     pub(super) fn order(&self, query: &mut Query) {
@@ -63,6 +32,58 @@ impl Parser {
         let within = || left.iter().zip(right).map(|(a, b)| self.precedence(a, b)).find(|order| order.is_ne());
         order.then_with(|| within().unwrap_or_else(|| left.len().cmp(&right.len())))
     }
+}
+
+/// All of them, as they are written.
+pub(super) fn all(mut queries: Vec<Query>) -> Query {
+    if queries.len() == 1 { queries.remove(0) } else { Query::All(queries) }
+}
+
+/// One of them, as they are written.
+pub(super) fn any(mut queries: Vec<Query>) -> Query {
+    if queries.len() == 1 { queries.remove(0) } else { Query::Any(queries) }
+}
+
+/// The query without lists in lists of their kind, which MongoDB takes apart at the end of the outer list; of what never matches nothing
+/// else is tried. It does so when all stages are where they stay.
+pub(super) fn flattened(query: Query) -> Query {
+    match query {
+        Query::All(queries) => {
+            let mut flat = spread(queries, |query| match query {
+                Query::All(inner) => Ok(inner),
+                other => Err(other),
+            });
+            match flat.iter().position(never) {
+                Some(never) => flat.swap_remove(never),
+                None => all(flat),
+            }
+        }
+        Query::Any(queries) => {
+            let mut flat = spread(queries, |query| match query {
+                Query::Any(inner) => Ok(inner),
+                other => Err(other),
+            });
+            if flat.iter().any(|query| !never(query)) {
+                flat.retain(|query| !never(query));
+            }
+            any(flat)
+        }
+        Query::Not(inner) => Query::Not(Box::new(flattened(*inner))),
+        other => other,
+    }
+}
+
+/// The queries, flattened, and behind them what is in those that are lists.
+fn spread(queries: Vec<Query>, inside: impl Fn(Query) -> Result<Vec<Query>, Query>) -> Vec<Query> {
+    let (mut flat, mut last) = (Vec::new(), Vec::new());
+    for query in queries {
+        match inside(flattened(query)) {
+            Ok(inner) => last.extend(inner),
+            Err(other) => flat.push(other),
+        }
+    }
+    flat.extend(last);
+    flat
 }
 
 /// Whether a query matches nothing: `$all` of an empty list, which is of no type.

@@ -263,7 +263,10 @@ proptest! {
         for alert in alerts.alerts.iter().map(common::document) {
             for leading in [&[][..], std::slice::from_ref(&before)] {
                 let one = run(&with(leading, vec![json!({"$match": {"$and": clauses}})]), &alert);
-                if let (Some(one), Some(many)) = (one, run(&with(leading, split.clone()), &alert)) {
+                let Some((one, many)) = one.zip(run(&with(leading, split.clone()), &alert)) else { continue };
+                // Behind another stage, what can move ahead of it of one clause is tried before the rest of another.
+                let fails = [&one, &many].iter().any(|seen| matches!(seen, Seen::Failed(_)));
+                if leading.is_empty() || !fails {
                     agree(&one, &many)?;
                 }
             }
