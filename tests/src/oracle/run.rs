@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use bson::{Bson, Document, doc};
 use mongodb::{Client, Collection};
 use serde_json::json;
@@ -105,9 +105,15 @@ pub async fn run(client: &Client, settings: Settings, alerts: Vec<Document>) -> 
         })
         .collect();
     let mut report = Report { absent, ..Report::default() };
+    let mut failures = Vec::new();
     for lane in lanes {
-        report.merge(lane.await.context("a lane of the oracle")??);
+        match lane.await.context("a lane of the oracle")? {
+            Ok(found) => report.merge(found),
+            Err(error) => failures.push(format!("{error:#}")),
+        }
     }
+    // Which of them the server ended on is not known here.
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
     report.elapsed = begin.elapsed();
     Ok(report)
 }
@@ -166,12 +172,9 @@ impl Lane {
             return Ok(());
         }
         let signature = format!("{}{} {}", mongod.letter(), boom.letter(), names(&pair.pipeline).join(" "));
-        let line = json!({
-            "pipeline": pair.pipeline.iter().map(|stage| json::relaxed(&Bson::Document(stage.clone()))).collect::<Vec<_>>(),
-            "document": json::relaxed(&Bson::Document(pair.document)),
-            "mongod": mongod.shown(),
-            "boom": boom.shown(),
-        });
+        let mut line = shown(&pair);
+        line["mongod"] = mongod.shown();
+        line["boom"] = boom.shown();
         self.report.disagreements.entry(signature).or_insert((0, line.to_string())).0 += 1;
         Ok(())
     }
@@ -184,7 +187,9 @@ impl Lane {
             self.collection.insert_one(&pair.document).await?;
             self.held = Some(pair.document.clone());
         }
-        Ok((Answer::of_mongod(&self.collection, &pair.pipeline).await?, Answer::of_boom(pair)))
+        let mongod = Answer::of_mongod(&self.collection, &pair.pipeline).await;
+        let mongod = mongod.with_context(|| format!("asking MongoDB about {}", shown(pair)))?;
+        Ok((mongod, Answer::of_boom(pair)))
     }
 
     /// The least pair on which the two disagree in the same way.
@@ -201,7 +206,11 @@ impl Lane {
                     break 'smaller;
                 }
                 // A document that MongoDB does not take is no candidate.
-                let Ok(found) = self.answers(&candidate).await else { continue };
+                let found = match self.answers(&candidate).await {
+                    Ok(found) => found,
+                    Err(error) if is_gone(&error) => return Err(error),
+                    Err(_) => continue,
+                };
                 if !found.0.agrees(&found.1) && letters(&found) == letters(&answers) {
                     (pair, answers) = (candidate, found);
                     continue 'smaller;
@@ -215,6 +224,20 @@ impl Lane {
 
 fn intended(pair: &Pair, mongod: &Answer, boom: &Answer) -> Option<&'static str> {
     INTENDED.iter().find(|intended| (intended.applies)(pair, mongod, boom)).map(|intended| intended.name)
+}
+
+/// Whether the server does not answer any more.
+fn is_gone(error: &anyhow::Error) -> bool {
+    use mongodb::error::ErrorKind;
+    let kind = error.downcast_ref::<mongodb::error::Error>().map(|error| &*error.kind);
+    matches!(kind, Some(ErrorKind::Io(_) | ErrorKind::ServerSelection { .. } | ErrorKind::ConnectionPoolCleared { .. }))
+}
+
+fn shown(pair: &Pair) -> serde_json::Value {
+    json!({
+        "pipeline": pair.pipeline.iter().map(|stage| json::relaxed(&Bson::Document(stage.clone()))).collect::<Vec<_>>(),
+        "document": json::relaxed(&Bson::Document(pair.document.clone())),
+    })
 }
 
 /// The stages and operators of a pipeline, each once, in order.
