@@ -69,7 +69,7 @@ java_package() {
 # Apache Kafka's server: $KAFKA with its jars, an empty formatted data directory, and an archive of its classes.
 need_kafka() {
     need_java
-    in_cache "kafka-$(digest "$(cat "$KAFKA_POM")")" make_kafka
+    in_cache "kafka-$(digest "$(cat "$KAFKA_POM" "$ROOT/deploy/servers/kafka.properties")")" make_kafka
     KAFKA=$IN_CACHE
 }
 
@@ -79,10 +79,12 @@ make_kafka() {
     command -v mvn >/dev/null || fail "the package maven is installed, and there is still no \`mvn\` on PATH"
     step "fetching Apache Kafka from Maven Central"
     mkdir -p "$1"
-    mvn --quiet --batch-mode -Dstyle.color=never --file "$KAFKA_POM" "-Dmaven.repo.local=$1/repository" \
-        dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$1/libs" >&2 ||
+    mvn --quiet --batch-mode --file "$KAFKA_POM" "-Dmaven.repo.local=$1/repository" \
+        dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$1/libs" >"$1/log" 2>&1 || {
+        tail -n 20 "$1/log" >&2
         fail "Apache Kafka can not be had from Maven Central: is there a network? What Maven says stands above"
-    rm -rf -- "$1/repository"
+    }
+    rm -rf -- "$1/repository" "$1/log"
     KAFKA=$1
     # Of no set: its ports are given back when the directory goes.
     "${ASK[@]}" ports "$CACHE/ports" "$1/ports" kafka kafka_sasl kafka_controller
