@@ -3,11 +3,13 @@
 //! A scenario is a file in `tests/tests`; what only one of them needs lives there.
 #![forbid(unsafe_code)]
 
+pub mod eventually;
 pub mod mongod;
 pub mod node;
 pub mod oracle;
 pub mod output;
 pub mod packets;
+pub mod servers;
 pub mod shared;
 
 /// Every promise of a port, an async function of the adapter and a directory in the module above, as a test of one adapter.
