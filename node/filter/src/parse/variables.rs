@@ -22,6 +22,9 @@ impl Parser {
 
     pub(super) fn bindings(&mut self, value: &Json) -> Option<Vec<Node>> {
         let [vars, body] = self.named(value, ["vars", "in"], 2)?;
+        // MongoDB takes an empty list for no variables too.
+        let none = Json::Object(Vec::new());
+        let vars = if matches!(vars, Some(Json::Array(items)) if items.is_empty()) { Some(&none) } else { vars };
         let Some(Json::Object(vars)) = vars else {
             self.at_key("vars", |p| p.problem("takes an object with a variable each"));
             return None;
