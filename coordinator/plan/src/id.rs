@@ -156,7 +156,8 @@ impl fmt::Display for Partition {
 impl FromStr for Partition {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong = || Error::Name { what: "partition", text: text.to_owned(), why: "it is written stream/topic/number" };
+        let wrong =
+            || Error::Name { what: "partition", text: text.to_owned(), why: "it is written stream/topic/number" };
         let mut parts = text.splitn(3, '/');
         let mut part = || parts.next().ok_or_else(wrong);
         let (stream, topic, number) = (part()?.parse()?, part()?.parse()?, part()?);
@@ -252,6 +253,9 @@ mod tests {
         }
         assert!("node".parse::<ProducerName>().is_err() && "node#x".parse::<ProducerName>().is_err());
         let error = "a b".parse::<Topic>().unwrap_err();
-        assert_eq!(error.to_string(), "topic `a b` can not be used: a name is made of letters, digits, `.`, `_` and `-`");
+        assert_eq!(
+            error.to_string(),
+            "topic `a b` can not be used: a name is made of letters, digits, `.`, `_` and `-`"
+        );
     }
 }

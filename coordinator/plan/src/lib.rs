@@ -8,6 +8,11 @@
 pub mod error;
 pub mod id;
 pub mod lease;
+pub mod message;
+pub mod orders;
+pub mod plan;
+pub mod quota;
+pub mod reason;
 pub mod time;
 pub mod topics;
 

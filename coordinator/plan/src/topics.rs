@@ -113,7 +113,9 @@ impl FromStr for TopicPattern {
             parts.push(match inside {
                 "YYYYMMDD" | "date" => Part::Date,
                 _ if inside.split(',').all(is_plain) => Part::OneOf(inside.split(',').map(str::to_owned).collect()),
-                _ => return wrong(format!("`{{{inside}}}` is neither `{{YYYYMMDD}}`, `{{date}}` nor like `{{1,2,3}}`")),
+                _ => {
+                    return wrong(format!("`{{{inside}}}` is neither `{{YYYYMMDD}}`, `{{date}}` nor like `{{1,2,3}}`"));
+                }
             });
             rest = after;
         }
@@ -181,7 +183,9 @@ mod tests {
         assert_eq!(matched("winter_{date}", "winter_20240229"), night("20240229", "winter_{date}"));
         assert_eq!(matched("lsst-alerts-v11", "lsst-alerts-v11"), Some((None, "lsst-alerts-v11".into())));
         assert!(pattern(ztf).is_dated() && !pattern("lsst-alerts-v11").is_dated());
-        for topic in ["ztf_20261125_programid4", "ztf_20261131_programid1", "ztf_2026112_programid1", "ztf_20261125_programid11"] {
+        for topic in
+            ["ztf_20261125_programid4", "ztf_20261131_programid1", "ztf_2026112_programid1", "ztf_20261125_programid11"]
+        {
             assert_eq!(matched(ztf, topic), None, "{topic}");
         }
         assert_eq!(matched("lsst-alerts-v11", "lsst-alerts-v110"), None);
