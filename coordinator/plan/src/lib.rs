@@ -5,7 +5,10 @@
 //! randomness; ordered maps only, so that the same input always gives the same answer. The shells do what the actions say.
 #![forbid(unsafe_code)]
 
+pub mod assign;
 pub mod error;
+pub mod facts;
+pub mod fleet;
 pub mod id;
 pub mod lease;
 pub mod message;
