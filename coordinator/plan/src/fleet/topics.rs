@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn a_lag_that_swings_around_a_level_does_not_swing_the_weight() {
         let mut facts = PartitionFacts::default();
-        let mut weight = |lag| {
+        let mut weight = |lag: u64| {
             facts.take(Some(Offset(1_000_000 + lag)), Some(Offset(1_000_000)));
             facts.weight()
         };
