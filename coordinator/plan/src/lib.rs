@@ -6,16 +6,20 @@
 #![forbid(unsafe_code)]
 
 pub mod assign;
+pub mod audit;
+pub mod coordinator;
 pub mod error;
 pub mod facts;
 pub mod fleet;
 pub mod id;
 pub mod lease;
 pub mod message;
+pub mod node;
 pub mod orders;
 pub mod plan;
 pub mod quota;
 pub mod reason;
+pub mod reconcile;
 pub mod time;
 pub mod topics;
 
