@@ -76,7 +76,7 @@ impl Member {
             || self.leaving != report.leaving
             || !self.holds.keys().eq(report.holds.keys())
             || states(&self.holds) != states(&report.holds);
-        self.heard = now;
+        (self.heard, self.connected) = (now, true);
         self.sequence = report.sequence;
         self.seen = self.seen.max(report.seen);
         self.leaving |= report.leaving;
