@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::assign;
 use crate::facts::Facts;
-use crate::fleet::{Fleet, LiveTopic, Observation};
+use crate::fleet::{Fleet, LiveTopic, Observation, Release};
 use crate::id::{Incarnation, Offset, Partition, PlanVersion, ProducerName, Sequence, Term};
 use crate::lease::Timing;
 use crate::message::{HoldState, Holding, NodeInfo, Register, Report};
@@ -236,6 +236,22 @@ fn a_release_that_was_said_before_the_revocation_was_known_does_not_count() {
     report.seen = Some(old);
     world.fleet.apply(Observation::Reported(report), world.now);
     assert_eq!(world.planned(), world.plan, "it might be about to start it");
+}
+
+#[test]
+fn the_release_of_one_partition_says_nothing_of_another() {
+    let mut world = cluster(1, 4);
+    let late = world.report_of(&producer(0, 1), false);
+    world.join(producer(1, 1), 4);
+    world.step();
+    let revoked = world.plan.owners.iter().filter(|(_, entry)| matches!(entry.state, Ownership::Revoking { .. }));
+    let partition = revoked.map(|(partition, _)| partition.clone()).next().unwrap();
+    world.fleet.apply(Observation::Reported(Report { holds: BTreeMap::new(), ..late }), world.now);
+    let release = Release { who: producer(0, 1), seen: world.plan.version, partition: partition.clone() };
+    world.holds.get_mut(&producer(0, 1)).unwrap().remove(&partition);
+    world.fleet.apply(Observation::Released(release), world.now);
+    assert!(world.step());
+    assert_eq!(world.counts(), [("n0#1".into(), 2), ("n1#1".into(), 1)].into(), "the other one is still held");
 }
 
 #[test]

@@ -138,9 +138,7 @@ impl Leading {
         match event {
             Event::Registered(register) => self.register(register, config, now, actions),
             Event::Report(report) => self.report(report, config, now, actions),
-            Event::Released(release) if self.fleet.accepts(&release.who).is_ok() => {
-                self.observe(Observation::Released(release), now, actions);
-            }
+            Event::Released(release) => self.observe(Observation::Released(release), now, actions),
             Event::Left(report) => self.observe(Observation::Left(report), now, actions),
             Event::SessionClosed(who) => self.observe(Observation::SessionClosed(who), now, actions),
             _ => {}

@@ -51,8 +51,10 @@ pub struct Member {
     pub seen: Option<PlanVersion>,
     /// Whether it is on its way out.
     pub leaving: bool,
-    /// What it has not let go of.
+    /// What it had not let go of when it last reported.
     pub holds: BTreeMap<Partition, Holding>,
+    /// What it has let go of since, with the plan that it knew then. Of other partitions that says nothing.
+    pub released: BTreeMap<Partition, PlanVersion>,
     /// Its load by stage.
     pub stages: BTreeMap<Stage, StageLoad>,
 }
@@ -61,9 +63,9 @@ impl Member {
     /// One that the plan names.
     pub(super) fn awaited(now: Time) -> Self {
         let (info, sequence) = Default::default();
-        let (holds, stages) = Default::default();
-        let (standing, heard) = (Standing::Awaited, now);
-        Self { standing, heard, connected: false, info, sequence, seen: None, leaving: false, holds, stages }
+        let (holds, released, stages) = Default::default();
+        let (standing, heard, connected) = (Standing::Awaited, now, false);
+        Self { standing, heard, connected, info, sequence, seen: None, leaving: false, holds, released, stages }
     }
 
     /// Takes a report in, unless it is over or has said something later. Gives whether it may change the plan.
@@ -82,6 +84,7 @@ impl Member {
         self.leaving |= report.leaving;
         self.holds.clone_from(&report.holds);
         self.stages.clone_from(&report.stages);
+        self.released.retain(|_, known| Some(*known) > report.seen);
         is_news
     }
 
@@ -96,11 +99,12 @@ impl Member {
         (self.standing == Standing::Live && now >= timing.suspect_at(self.heard)).then_some(Standing::Suspect)
     }
 
-    /// Whether it has let go of a partition that was taken from it in version `since`: it knows that version and does not hold it, or it
-    /// does not hold it and will never start anything any more.
+    /// Whether it has let go of a partition that was taken from it in version `since`: it knew that version when it let go, or reports
+    /// that it knows it and does not hold it, or does not hold it and will never start anything any more.
     pub fn has_released(&self, partition: &Partition, since: PlanVersion) -> bool {
         let will_not_start = self.leaving || self.seen >= Some(since);
-        self.standing != Standing::Awaited && will_not_start && !self.holds.contains_key(partition)
+        let is_not_held = self.standing != Standing::Awaited && will_not_start && !self.holds.contains_key(partition);
+        is_not_held || self.released.get(partition).is_some_and(|known| *known >= since)
     }
 }
 

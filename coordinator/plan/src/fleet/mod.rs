@@ -9,7 +9,7 @@ use std::fmt;
 pub use member::{Member, Standing};
 pub use topics::{LiveTopic, PartitionFacts, TopicFacts};
 
-use crate::id::{NodeId, Partition, PlanVersion, ProducerName, Sequence, StreamId, Topic};
+use crate::id::{NodeId, Partition, PlanVersion, ProducerName, StreamId, Topic};
 use crate::lease::Timing;
 pub use crate::message::StageLoad;
 use crate::message::{Refusal, Register, Report};
@@ -46,15 +46,13 @@ pub enum Observation {
     Tick,
 }
 
-/// A release: a report's worth for one partition.
+/// A node has let go of a partition. Said at once, ahead of the next report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
     /// Who lets go.
     pub who: ProducerName,
-    /// Its place among all that this incarnation says.
-    pub sequence: Sequence,
-    /// The newest plan that it has accepted.
-    pub seen: Option<PlanVersion>,
+    /// The newest plan that it had accepted then.
+    pub seen: PlanVersion,
     /// What it lets go of.
     pub partition: Partition,
 }
@@ -179,7 +177,7 @@ impl Fleet {
             Observation::Loaded(plan) => self.load(&plan, now),
             Observation::Registered(register) => self.register(register, now, &mut effect),
             Observation::Reported(report) => self.report(&report, now, &mut effect),
-            Observation::Released(release) => effect.is_news = self.release(&release, now),
+            Observation::Released(release) => effect.is_news = self.release(release),
             Observation::Left(report) => {
                 self.report(&report, now, &mut effect);
                 self.set_standing(&report.who, Standing::Ended, &mut effect);
@@ -257,12 +255,12 @@ impl Fleet {
         self.topics.get_mut(&key)?.partitions.get_mut(&partition.number)
     }
 
-    fn release(&mut self, release: &Release, now: Time) -> bool {
+    fn release(&mut self, release: Release) -> bool {
         let Some(member) = self.members.get_mut(&release.who) else { return false };
-        let mut holds = member.holds.clone();
-        holds.remove(&release.partition);
-        let (who, sequence, seen) = (release.who.clone(), release.sequence, release.seen);
-        member.take(&Report { who, sequence, seen, leaving: member.leaving, holds, stages: member.stages.clone() }, now)
+        let known = member.released.entry(release.partition).or_default();
+        let is_news = *known < release.seen;
+        *known = release.seen.max(*known);
+        is_news
     }
 
     /// Sets what is known of a life. One that is over stays so.

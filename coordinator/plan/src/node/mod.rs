@@ -214,7 +214,7 @@ impl Node {
         match event {
             Event::Planned(plan) => self.plan(plan, &mut actions),
             Event::Started { who, partition } if who == self.me => self.started(partition),
-            Event::Released { who, partition } if who == self.me => self.released(partition, now, &mut actions),
+            Event::Released { who, partition } if who == self.me => self.released(partition, &mut actions),
             Event::Started { .. } | Event::Released { .. } => {}
             Event::Measured { next, stages } => {
                 self.next.extend(next.into_iter().filter(|(partition, _)| self.holds.contains_key(partition)));
@@ -259,16 +259,14 @@ impl Node {
         }
     }
 
-    fn released(&mut self, partition: Partition, now: Time, actions: &mut Vec<Action>) {
+    fn released(&mut self, partition: Partition, actions: &mut Vec<Action>) {
         if self.holds.remove(&partition).is_none() {
             return;
         }
         self.next.remove(&partition);
         self.has_news = true;
-        if self.session.is_member() {
-            let sequence = self.count(now);
-            let (who, seen) = (self.me.clone(), self.gate.version());
-            actions.push(Action::Released(Release { who, sequence, seen, partition }));
+        if let Some(seen) = self.gate.version().filter(|_| self.session.is_member()) {
+            actions.push(Action::Released(Release { who: self.me.clone(), seen, partition }));
         }
         self.reconcile(actions);
     }
