@@ -92,6 +92,11 @@ pub enum Event {
         /// Which.
         partition: Partition,
     },
+    /// Kafka has refused the producer, since another node has fenced it: somebody has given this incarnation up.
+    Fenced {
+        /// Of which incarnation.
+        who: ProducerName,
+    },
     /// The shell has measured: how far partitions are, and what the stages carry.
     Measured {
         /// First offsets that the progress has not passed.
@@ -149,6 +154,8 @@ pub struct Node {
     sent: BTreeMap<Sequence, Time>,
     /// Until when it may act as owner.
     lease: Option<Time>,
+    /// Before it has a lease: from when on a leader that has heard its first registration may have given it up again.
+    in_doubt: Option<Time>,
     desired: Option<Plan>,
     holds: BTreeMap<Partition, HoldState>,
     next: BTreeMap<Partition, Offset>,
@@ -167,9 +174,10 @@ impl Node {
     pub fn new(config: Config, me: ProducerName, ended: Option<Incarnation>) -> Self {
         let (gate, session, sequence, sent, holds) = Default::default();
         let (next, stages, pools, reported) = Default::default();
-        let (lease, desired, leaving, has_exited, has_news) = (None, None, None, false, false);
+        let (lease, in_doubt, desired, leaving) = (None, None, None, None);
+        let (has_exited, has_news) = (false, false);
         #[rustfmt::skip]
-        let node = Self { config, me, ended, gate, session, sequence, sent, lease, desired, holds, next, stages, pools, leaving, has_exited,
+        let node = Self { config, me, ended, gate, session, sequence, sent, lease, in_doubt, desired, holds, next, stages, pools, leaving, has_exited,
             has_news, reported };
         node
     }
@@ -208,14 +216,15 @@ impl Node {
         if self.has_exited {
             return actions;
         }
-        if self.lease.is_some_and(|until| now >= until) {
+        if self.lease.or(self.in_doubt).is_some_and(|until| now >= until) {
             self.end_incarnation(now, &mut actions);
         }
         match event {
             Event::Planned(plan) => self.plan(plan, &mut actions),
             Event::Started { who, partition } if who == self.me => self.started(partition),
             Event::Released { who, partition } if who == self.me => self.released(partition, &mut actions),
-            Event::Started { .. } | Event::Released { .. } => {}
+            Event::Fenced { who } if who == self.me => self.end_incarnation(now, &mut actions),
+            Event::Started { .. } | Event::Released { .. } | Event::Fenced { .. } => {}
             Event::Measured { next, stages } => {
                 self.next.extend(next.into_iter().filter(|(partition, _)| self.holds.contains_key(partition)));
                 self.stages = stages;
@@ -303,7 +312,7 @@ impl Node {
         actions.push(Action::Abandon(self.me.clone()));
         self.ended = Some(self.me.incarnation);
         self.me = self.me.reborn();
-        (self.lease, self.desired, self.sequence) = (None, None, Sequence::default());
+        (self.lease, self.in_doubt, self.desired, self.sequence) = (None, None, None, Sequence::default());
         self.holds.clear();
         self.next.clear();
         self.sent.clear();

@@ -141,6 +141,7 @@ impl Node {
     pub(super) fn register_if_connected(&mut self, now: Time, actions: &mut Vec<Action>) {
         if let Session::Registering { since, .. } = &mut self.session {
             *since = now;
+            self.in_doubt.get_or_insert(self.config.timing.stops_at(now));
             let report = self.report(now);
             let (info, ended) = (self.config.info.clone(), self.ended);
             actions.push(Action::Register(Register { info, ended, report }));

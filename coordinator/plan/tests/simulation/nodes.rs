@@ -256,8 +256,7 @@ impl World {
                 self.tell_node(i, NodeEvent::Started { who: who.clone(), partition: partition.clone() })?;
             }
             Response::Committed { next } => (task.is_committing, task.next) = (false, next),
-            // It was fenced, so its lease has ended: it waits for the machine to see that.
-            Response::Fenced => {}
+            Response::Fenced => self.tell_node(i, NodeEvent::Fenced { who: who.clone() })?,
         }
         self.release_if_done(i, who, partition);
         Ok(())
