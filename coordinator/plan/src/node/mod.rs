@@ -154,8 +154,10 @@ pub struct Node {
     sent: BTreeMap<Sequence, Time>,
     /// Until when it may act as owner.
     lease: Option<Time>,
-    /// Before it has a lease: from when on a leader that has heard its first registration may have given it up again.
+    /// Before it has a lease: from when on a leader that has heard a registration may have given it up again.
     in_doubt: Option<Time>,
+    /// Registrations that nobody has answered.
+    unanswered: u32,
     desired: Option<Plan>,
     holds: BTreeMap<Partition, HoldState>,
     next: BTreeMap<Partition, Offset>,
@@ -175,10 +177,10 @@ impl Node {
         let (gate, session, sequence, sent, holds) = Default::default();
         let (next, stages, pools, reported) = Default::default();
         let (lease, in_doubt, desired, leaving) = (None, None, None, None);
-        let (has_exited, has_news) = (false, false);
+        let (has_exited, has_news, unanswered) = (false, false, 0);
         #[rustfmt::skip]
-        let node = Self { config, me, ended, gate, session, sequence, sent, lease, in_doubt, desired, holds, next, stages, pools, leaving, has_exited,
-            has_news, reported };
+        let node = Self { config, me, ended, gate, session, sequence, sent, lease, in_doubt, unanswered, desired, holds, next, stages, pools,
+            leaving, has_exited, has_news, reported };
         node
     }
 
@@ -218,6 +220,9 @@ impl Node {
         }
         if self.lease.or(self.in_doubt).is_some_and(|until| now >= until) {
             self.end_incarnation(now, &mut actions);
+        }
+        if self.has_exited {
+            return actions;
         }
         match event {
             Event::Planned(plan) => self.plan(plan, &mut actions),
@@ -292,7 +297,7 @@ impl Node {
     }
 
     fn exit_if_done(&mut self, now: Time, actions: &mut Vec<Action>) {
-        let Some(deadline) = self.leaving else { return };
+        let Some(deadline) = self.leaving.filter(|_| !self.has_exited) else { return };
         if !self.holds.is_empty() && now < deadline {
             return;
         }
@@ -312,13 +317,15 @@ impl Node {
         actions.push(Action::Abandon(self.me.clone()));
         self.ended = Some(self.me.incarnation);
         self.me = self.me.reborn();
-        (self.lease, self.in_doubt, self.desired, self.sequence) = (None, None, None, Sequence::default());
+        (self.lease, self.in_doubt, self.unanswered) = (None, None, 0);
+        (self.desired, self.sequence) = (None, Sequence::default());
         self.holds.clear();
         self.next.clear();
         self.sent.clear();
         if self.leaving.is_some() {
-            // It goes without a word: a farewell of the next incarnation would mean nothing, and one of this would say too much.
-            self.session = Session::default();
+            // Without a farewell: one of the next incarnation would mean nothing, and one of this would say that all is released.
+            self.has_exited = true;
+            actions.push(Action::Exit);
             return;
         }
         actions.push(Action::Become(self.me.clone()));

@@ -86,7 +86,7 @@ impl World {
         self.after(100, Event::CoordinatorTick(i, life));
     }
 
-    pub(crate) fn to_coordinator(&mut self, i: usize, event: CoordinatorEvent) {
+    pub(crate) fn reach_coordinator(&mut self, i: usize, event: CoordinatorEvent) {
         if self.is_awake(i, Event::ToCoordinator(i, event.clone())) {
             self.tell_coordinator(i, event);
         }
@@ -163,7 +163,7 @@ impl World {
         }
     }
 
-    pub(crate) fn to_etcd(
+    pub(crate) fn reach_etcd(
         &mut self,
         from: usize,
         life: u32,
@@ -191,7 +191,7 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn from_etcd(&mut self, to: usize, life: u32, response: Response) {
+    pub(crate) fn hear_etcd(&mut self, to: usize, life: u32, response: Response) {
         let again = Event::FromEtcd { to, life, response: response.clone() };
         if self.coordinators.0[to].life != life || !self.is_awake(to, again) {
             return;

@@ -164,7 +164,7 @@ impl World {
         }
     }
 
-    pub(crate) fn to_node(&mut self, i: usize, event: NodeEvent) -> Result<(), String> {
+    pub(crate) fn reach_node(&mut self, i: usize, event: NodeEvent) -> Result<(), String> {
         if self.is_node_awake(i, Event::ToNode(i, event.clone())) { self.tell_node(i, event) } else { Ok(()) }
     }
 
@@ -237,7 +237,7 @@ impl World {
         }
     }
 
-    pub(crate) fn from_kafka(
+    pub(crate) fn hear_kafka(
         &mut self,
         i: usize,
         life: u32,
