@@ -199,6 +199,30 @@ fn a_new_leader_waits_for_those_whom_the_plan_names_as_long_as_their_leases_may_
 }
 
 #[test]
+fn a_new_leader_balances_nothing_before_all_whom_the_plan_names_have_come() {
+    let mut old = leader();
+    let before = old.stored.clone().unwrap();
+    let coordinator = Desk::new(None).coordinator;
+    let mut new = Desk { coordinator, now: 5_000, stored: old.stored.take(), sequence: 1000 };
+    new.elect(9);
+    new.register("a#1");
+    new.register("c#1");
+    new.list(&[("ztf_20261124", 0)]);
+    for _ in 0..30 {
+        new.tick(100);
+        new.hear("a#1", 0);
+        new.hear("c#1", 0);
+    }
+    assert_eq!(new.stored.as_ref().unwrap().owners, before.owners, "b has not come yet");
+    new.register("b#1");
+    for _ in 0..10 {
+        new.tick(100);
+    }
+    let moving = new.owners().into_iter().filter(|owner| owner.ends_with("for c")).count();
+    assert_eq!(moving, 1, "{:?}", new.owners());
+}
+
+#[test]
 fn a_dead_node_is_replaced_with_a_fence_and_may_not_come_back_as_it_was() {
     let mut desk = leader();
     for _ in 0..69 {

@@ -17,6 +17,8 @@ pub(crate) struct Process {
     pub(crate) machine: Option<Coordinator>,
     pub(crate) life: u32,
     pub(crate) paused: u64,
+    /// Until when it can not talk to etcd.
+    pub(crate) cut: u64,
     clock: Clock,
     term: Option<Term>,
     asked: u64,
@@ -29,7 +31,7 @@ impl Coordinators {
     pub(crate) fn new(count: usize, random: &mut Random) -> Self {
         let mut process = || {
             let clock = Clock::new(random);
-            Process { machine: None, life: 0, paused: 0, clock, term: None, asked: 0 }
+            Process { machine: None, life: 0, paused: 0, cut: 0, clock, term: None, asked: 0 }
         };
         Self((0..count).map(|_| process()).collect())
     }
@@ -152,8 +154,9 @@ impl World {
             Request::Commit { request, .. } => Some(Response::CommitFailed { request: *request }),
             _ => None,
         };
+        let is_cut = self.coordinators.0[from].cut > self.now;
         let fate = if calm { 1000 } else { self.random.below(1000) };
-        let (is_lost, is_late, is_answered) = (fate < 20, (20..60).contains(&fate), fate >= 80);
+        let (is_lost, is_late, is_answered) = (fate < 20 || is_cut, (20..60).contains(&fate), fate >= 80);
         if let Some(response) = gives_up.filter(|_| is_lost || is_late || !is_answered) {
             self.after(1000, Event::FromEtcd { to: from, life, response });
         }
