@@ -475,7 +475,10 @@ proptest! {
     }
 
     #[test]
-    fn whatever_the_sizes_no_more_than_the_share_and_one_is_on_its_way(cores in prop::collection::vec(1u32..17, 1..8), partitions in 0u32..60) {
+    fn whatever_the_sizes_no_more_than_the_share_and_one_is_on_its_way(
+        cores in prop::collection::vec(1u32..17, 1..8),
+        partitions in 0u32..60,
+    ) {
         let mut world = World::new(partitions);
         for (node, cores) in (0..).zip(cores) {
             world.join(producer(node, 1), cores);

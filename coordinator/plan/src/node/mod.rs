@@ -1,8 +1,8 @@
 //! The node's control loop as a state machine: `handle(event, now)` gives what the shell is to do.
 //!
-//! It keeps the session with the leader, its own lease and the state of each partition, and decides alone whether the node may act as owner:
-//! `may_commit`. The time is the node's own monotonic clock. A lease that ended ends the incarnation: everything is abandoned, and the node
-//! comes back as the next one, which is granted what it had only with a fence before it.
+//! It keeps the session with the leader, its own lease and the state of each partition, and decides alone whether the node may act
+//! as owner: `may_commit`. The time is the node's own monotonic clock. A lease that ended ends the incarnation: everything is
+//! abandoned, and the node comes back as the next one, which is granted what it had only with a fence before it.
 
 mod session;
 #[cfg(test)]
@@ -76,8 +76,13 @@ pub enum Event {
         /// Why.
         why: Refusal,
     },
-    /// A plan came.
-    Planned(Plan),
+    /// A plan came: the whole, or the part of it that names the node.
+    Planned {
+        /// Whom it means: the part for another incarnation says nothing of this one.
+        to: ProducerName,
+        /// The plan.
+        plan: Plan,
+    },
     /// Those before it are fenced, the progress is read, and the partition runs.
     Started {
         /// For which incarnation.
@@ -179,8 +184,8 @@ impl Node {
         let (lease, in_doubt, desired, leaving) = (None, None, None, None);
         let (has_exited, has_news, unanswered) = (false, false, 0);
         #[rustfmt::skip]
-        let node = Self { config, me, ended, gate, session, sequence, sent, lease, in_doubt, unanswered, desired, holds, next, stages, pools,
-            leaving, has_exited, has_news, reported };
+        let node = Self { config, me, ended, gate, session, sequence, sent, lease, in_doubt, unanswered, desired, holds, next,
+            stages, pools, leaving, has_exited, has_news, reported };
         node
     }
 
@@ -225,11 +230,11 @@ impl Node {
             return actions;
         }
         match event {
-            Event::Planned(plan) => self.plan(plan, &mut actions),
+            Event::Planned { to, plan } if to == self.me => self.plan(plan, &mut actions),
             Event::Started { who, partition } if who == self.me => self.started(partition),
             Event::Released { who, partition } if who == self.me => self.released(partition, &mut actions),
             Event::Fenced { who } if who == self.me => self.end_incarnation(now, &mut actions),
-            Event::Started { .. } | Event::Released { .. } | Event::Fenced { .. } => {}
+            Event::Planned { .. } | Event::Started { .. } | Event::Released { .. } | Event::Fenced { .. } => {}
             Event::Measured { next, stages } => {
                 self.next.extend(next.into_iter().filter(|(partition, _)| self.holds.contains_key(partition)));
                 self.stages = stages;

@@ -32,6 +32,10 @@ fn plan(term: u64, version: u64, owners: &[Ownership]) -> Plan {
     plan
 }
 
+fn planned(plan: Plan) -> Event {
+    Event::Planned { to: who("n#1"), plan }
+}
+
 fn owned(owner: &str) -> Ownership {
     Ownership::Owned { owner: who(owner) }
 }
@@ -82,7 +86,7 @@ fn owner() -> Node {
     assert_eq!(node.after(Event::Connected, 0), ["register n#1"]);
     node.welcome(5, 10);
     let started = "n#1: start s/t/0, because nobody had it, and one node takes partitions";
-    assert_eq!(node.after(Event::Planned(plan(5, 1, &[owned("n#1")])), 20), [started]);
+    assert_eq!(node.after(planned(plan(5, 1, &[owned("n#1")])), 20), [started]);
     assert!(!node.may_commit(&partition(0), Time(20)), "it has not fenced nor read the progress");
     node.start(0, 30);
     assert!(node.may_commit(&partition(0), Time(30)));
@@ -103,7 +107,7 @@ fn the_lease_counts_from_when_the_acknowledged_report_was_sent() {
 #[test]
 fn an_acknowledgement_of_an_old_leader_renews_nothing() {
     let mut node = owner();
-    node.after(Event::Planned(plan(6, 2, &[owned("n#1")])), 40);
+    node.after(planned(plan(6, 2, &[owned("n#1")])), 40);
     node.after(Event::Tick, 1000);
     assert_eq!(node.acknowledge(5, 1010), ["ignored: term t5 came after term t6"]);
     assert_eq!(node.lease(), Some(Time(5750)));
@@ -127,7 +131,7 @@ fn a_lease_that_ended_ends_the_incarnation_and_all_it_owned() {
 fn an_owner_that_was_paused_beyond_its_lease_does_nothing_more_whatever_it_wakes_up_to() {
     let events = [
         Event::Tick,
-        Event::Planned(plan(5, 2, &[owned("n#1"), owned("n#1")])),
+        planned(plan(5, 2, &[owned("n#1"), owned("n#1")])),
         Event::Acknowledged { to: who("n#1"), term: Term(5), sequence: Sequence(1) },
         Event::Measured { next: BTreeMap::new(), stages: BTreeMap::new() },
     ];
@@ -148,7 +152,7 @@ fn a_leader_that_is_silent_is_left_and_the_work_goes_on() {
     assert_eq!(node.after(Event::Connected, 2310), ["register n#1"]);
     node.welcome(6, 2320);
     assert!(node.may_commit(&partition(0), Time(8000)), "a new leader has renewed the lease");
-    assert_eq!(node.after(Event::Planned(plan(6, 2, &[owned("n#1")])), 2330), Vec::<String>::new());
+    assert_eq!(node.after(planned(plan(6, 2, &[owned("n#1")])), 2330), Vec::<String>::new());
 }
 
 #[test]
@@ -176,9 +180,9 @@ fn a_revoked_partition_is_released_when_its_work_is_done_and_given_again_it_star
     let mut node = owner();
     let revoked = Ownership::Revoking { owner: who("n#1"), to: None };
     let release = "n#1: release s/t/0, because nobody had it, and one node takes partitions";
-    assert_eq!(node.after(Event::Planned(plan(5, 2, &[revoked])), 40), [release]);
+    assert_eq!(node.after(planned(plan(5, 2, &[revoked])), 40), [release]);
     assert!(node.may_commit(&partition(0), Time(50)), "it may commit what it has begun");
-    assert_eq!(node.after(Event::Planned(plan(5, 3, &[owned("n#1")])), 60), Vec::<String>::new());
+    assert_eq!(node.after(planned(plan(5, 3, &[owned("n#1")])), 60), Vec::<String>::new());
     let actions = node.after(Event::Released { who: who("n#1"), partition: partition(0) }, 70);
     let start = "n#1: start s/t/0, because nobody had it, and one node takes partitions";
     assert_eq!(actions, ["released s/t/0 at v3", start]);
@@ -187,10 +191,21 @@ fn a_revoked_partition_is_released_when_its_work_is_done_and_given_again_it_star
 #[test]
 fn an_old_plan_is_ignored() {
     let mut node = owner();
-    node.after(Event::Planned(plan(5, 7, &[owned("n#1")])), 40);
-    let old = Event::Planned(plan(5, 6, &[owned("n#1"), owned("n#1")]));
+    node.after(planned(plan(5, 7, &[owned("n#1")])), 40);
+    let old = planned(plan(5, 6, &[owned("n#1"), owned("n#1")]));
     assert_eq!(node.after(old, 50), ["ignored: plan v6 came after plan v7"]);
     assert_eq!(node.holds().len(), 1);
+}
+
+#[test]
+fn a_plan_for_a_former_incarnation_says_nothing_of_this_one() {
+    let mut node = owner();
+    node.after(Event::Fenced { who: who("n#1") }, 40);
+    node.welcome(5, 50);
+    node.after(Event::Planned { to: who("n#2"), plan: plan(5, 2, &[owned("n#2")]) }, 60);
+    let for_the_former = plan(5, 3, &[owned("n#2")]).part_of(&who("n#1"));
+    assert_eq!(node.after(planned(for_the_former), 70), Vec::<String>::new());
+    assert_eq!((node.holds().len(), node.gate().version()), (1, Some(PlanVersion(2))));
 }
 
 #[test]
@@ -199,7 +214,7 @@ fn a_node_that_is_to_end_starts_nothing_releases_all_says_so_and_exits() {
     let leaving = node.after(Event::Terminate, 100);
     assert_eq!(leaving, ["n#1: release s/t/0, because this node is leaving", "report"]);
     let more = plan(5, 2, &[owned("n#1"), owned("n#1")]);
-    assert_eq!(node.after(Event::Planned(more), 110), Vec::<String>::new());
+    assert_eq!(node.after(planned(more), 110), Vec::<String>::new());
     let out = node.after(Event::Released { who: who("n#1"), partition: partition(0) }, 200);
     assert_eq!(out, ["released s/t/0 at v2", "left n#1 with 0", "exit"]);
     assert_eq!(node.after(Event::Tick, 300), Vec::<String>::new());

@@ -111,7 +111,8 @@ impl World {
             }
             Action::SendPlan { to, plan } => {
                 for who in to {
-                    self.send_to_node(i, &who, NodeEvent::Planned((*plan).clone()));
+                    let plan = plan.part_of(&who);
+                    self.send_to_node(i, &who.clone(), NodeEvent::Planned { to: who, plan });
                 }
             }
             Action::SendWelcome { to, term, sequence } => {

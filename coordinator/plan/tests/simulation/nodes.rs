@@ -216,14 +216,16 @@ impl World {
                 self.note(|| format!("n{i} is {who} now"));
             }
             Action::Ignored(_) => self.counts.stale += 1,
-            Action::Exit => {
-                self.note(|| format!("n{i} exits"));
-                self.disconnect(i);
-                self.nodes.0[i].machine = None;
-                let delay = self.random.between(100, 3000);
-                self.after(delay, Event::StartNode(i));
-            }
+            Action::Exit => self.exit(i),
         }
+    }
+
+    fn exit(&mut self, i: usize) {
+        self.note(|| format!("n{i} exits"));
+        self.disconnect(i);
+        self.nodes.0[i].machine = None;
+        let delay = self.random.between(100, 3000);
+        self.after(delay, Event::StartNode(i));
     }
 
     /// A task that is to be released has ended when nothing of it is on its way.
