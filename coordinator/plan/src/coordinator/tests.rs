@@ -179,6 +179,20 @@ fn a_leader_change_moves_nothing_and_disturbs_nobody() {
 }
 
 #[test]
+fn a_new_leader_sends_no_plan_before_it_has_committed_one() {
+    let mut old = leader();
+    let mut new =
+        Desk { coordinator: Desk::new(None).coordinator, now: 5_000, stored: old.stored.take(), sequence: 1000 };
+    let actions = new.on(Event::ElectionWon { term: Term(9), until: Time(1_000_000) });
+    let Some(Action::LoadPlan { request }) = actions.last() else { panic!("it loads: {actions:?}") };
+    let loaded = new.on(Event::PlanLoaded { request: *request, plan: new.stored.clone() });
+    let registered = new.register("a#1");
+    assert_eq!(sent(&registered), ["welcome a#1 in t9"], "the stored plan is of an earlier term");
+    let version = new.stored.as_ref().unwrap().version.next();
+    assert_eq!(sent(&new.store(loaded)), [format!("plan {version} of t9 to a#1")]);
+}
+
+#[test]
 fn a_new_leader_waits_for_those_whom_the_plan_names_as_long_as_their_leases_may_last() {
     let mut old = leader();
     let before = old.stored.clone().unwrap();
