@@ -82,15 +82,6 @@ pub const INTENDED: &[Intended] = &[
         },
     },
     Intended {
-        name: "a time zone that is no text, where nothing is evaluated",
-        reason: "MongoDB refuses it in some places before it evaluates anything; here it fails where it is reached",
-        example: (
-            r#"[{"$addFields": {"b": {"$ifNull": [1, {"$dateFromString": {"dateString": null, "timezone": 1, "onError": {"a": "$$REMOVE"}}}]}}}]"#,
-            r#"{"a": 1}"#,
-        ),
-        applies: |_, mongod, _| says(mongod, "timezone must evaluate to a string"),
-    },
-    Intended {
         name: "numbers as names in the documents of an array that is sorted by",
         reason: "MongoDB refuses such a path as ambiguous; here it is an index and a name",
         example: (r#"[{"$project": {"b.0.b": null}}, {"$sort": {"b.0.b": -1}}]"#, r#"{"b": [null]}"#),

@@ -215,7 +215,8 @@ fn part_value<'a>(cx: &mut Cx<'a, '_>, call: &'a Call, at: usize) -> Result<Opti
     if value.is_nullish() {
         return Ok(None);
     }
-    let whole = if at >= 8 { integral(value) } else { int(value).map(i64::from) };
+    let long = at >= 8 || matches!(name, "year" | "isoWeekYear");
+    let whole = if long { integral(value) } else { int(value).map(i64::from) };
     let bounds = match name {
         "year" | "isoWeekYear" | "second" | "millisecond" => i64::MIN..=i64::MAX,
         _ => i64::from(i16::MIN)..=i64::from(i16::MAX),

@@ -164,9 +164,11 @@ fn intersection<'a>(cx: &mut Cx<'a, '_>, call: &'a Call) -> Out<'a> {
         common = Some(match common {
             None => other,
             Some(common) => {
+                // Of two that are equal and not alike, the one of the smaller set stays, as in MongoDB.
+                let (small, large) = if common.len() > other.len() { (other, common) } else { (common, other) };
                 let mut both = Vec::new();
-                for value in common {
-                    if holds(cx, &other, value)? {
+                for value in small {
+                    if holds(cx, &large, value)? {
                         both.push(value);
                     }
                 }

@@ -69,9 +69,8 @@ impl Parser {
         if !sound {
             return None;
         }
-        // A field without a value keeps its place, so that the document is made anew.
         let constant = |(name, node): &(Box<str>, Node)| match node {
-            Node::Constant(constant) if !constant.value().is_missing() => Some((name.clone(), constant.clone())),
+            Node::Constant(constant) => Some((name.clone(), constant.clone())),
             _ => None,
         };
         let constants: Option<Vec<(Box<str>, Constant)>> = nodes.iter().map(constant).collect();
@@ -378,6 +377,11 @@ impl Parser {
 
     fn sort_key(&mut self, json: &Json) -> Option<SortKey> {
         let Json::Object(fields) = json else {
+            // Here MongoDB takes no fraction, where it sorts by fields it does.
+            if crate::number::integral(json.constant().value()).is_none() {
+                self.problem(format!("takes 1 (ascending) or -1 (descending), and this is {}", json.shown()));
+                return None;
+            }
             return self.direction(json).map(SortKey::Whole);
         };
         if fields.is_empty() {

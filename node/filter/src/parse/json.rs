@@ -147,7 +147,8 @@ pub(crate) fn array_constant(items: &[Constant]) -> Constant {
 
 /// A constant document of constants.
 pub(crate) fn document_constant(fields: &[(Box<str>, Constant)]) -> Constant {
-    let bytes = write::constant(fields.iter().map(|(name, constant)| (&**name, constant.value())));
+    let there = fields.iter().map(|(name, constant)| (&**name, constant.value()));
+    let bytes = write::constant(there.filter(|(_, value)| !value.is_missing()));
     Constant::Bytes(raw::DOCUMENT, bytes.into())
 }
 
