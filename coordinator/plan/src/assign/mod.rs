@@ -1,0 +1,68 @@
+//! The planner: who should own what, given the facts and the plan that stands.
+//!
+//! Total, deterministic and a fixed point: the same facts and its own answer give the same answer. What is owned stays where it is unless
+//! it must move; a partition that moves from an owner that may live is first revoked, and granted when it was released or its owner is dead;
+//! then the grant names the producers to fence. At most `ceil(P/N) + 1` partitions are on their way for the sake of balance.
+
+mod balance;
+mod slot;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use balance::Loads;
+use slot::Slot;
+
+use crate::facts::{Disposition, Facts};
+use crate::id::{NodeId, Partition};
+use crate::plan::{Assignment, Plan};
+use crate::quota::{NodeQuotas, share_out};
+use crate::reason::Reason;
+
+/// The plan for the facts: `current` itself, if it needs no change, else the next version.
+pub fn assign(facts: &Facts<'_>, current: &Plan) -> Plan {
+    let next = Plan {
+        version: current.version.next(),
+        owners: owners(facts, current),
+        quotas: quotas(facts, current),
+        orders: facts.orders.clone(),
+        ..Plan::empty(current.term)
+    };
+    if next.says_the_same(current) { current.clone() } else { next }
+}
+
+fn owners(facts: &Facts<'_>, current: &Plan) -> BTreeMap<Partition, Assignment> {
+    let mut loads = Loads::of(facts);
+    let partitions: BTreeSet<&Partition> = current.owners.keys().chain(facts.partitions.keys()).collect();
+    let mut slots: Vec<Slot<'_>> =
+        partitions.into_iter().map(|partition| Slot::resolve(partition, facts, current, &loads)).collect();
+    loads.place(&mut slots);
+    if facts.is_settled {
+        loads.balance(&mut slots);
+    }
+    let others = facts.nodes.values().filter(|node| node.disposition != Disposition::Gone).count() as u32;
+    let nobody = Reason::NoneTakes { others };
+    let entry = |slot: Slot<'_>| Some((slot.partition.clone(), slot.entry(&loads, current.version.next(), &nobody)?));
+    slots.into_iter().filter_map(entry).collect()
+}
+
+/// The quotas of all nodes that are not gone. Of one that is awaited nothing is known, so it keeps what it had.
+fn quotas(facts: &Facts<'_>, current: &Plan) -> BTreeMap<NodeId, NodeQuotas> {
+    let mut quotas = BTreeMap::new();
+    let nothing = BTreeMap::new();
+    for (who, node) in facts.nodes.iter().filter(|(_, node)| node.disposition != Disposition::Gone) {
+        let overrides = facts.orders.quotas.get(&who.node).unwrap_or(&nothing);
+        let cores = node.member.info.cores;
+        let shared = if node.member.standing == crate::fleet::Standing::Awaited {
+            current.quotas.get(&who.node).cloned()
+        } else {
+            Some(share_out(cores, facts.shares, overrides))
+        };
+        if let Some(shared) = shared {
+            quotas.insert(who.node.clone(), shared);
+        }
+    }
+    quotas
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! What operators want: streams, nodes that are to be spared or emptied, quotas that are set by hand. Stored in the plan, so that a new
+//! leader knows them, and an order is carried out exactly when its plan is committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::id::{NodeId, StreamId};
+use crate::quota::Stage;
+use crate::topics::TopicPattern;
+
+/// Where a partition begins that has no progress yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// With the oldest alert that Kafka has.
+    Earliest,
+    /// With the next one that comes.
+    Latest,
+    /// With the first one of this time or later, Unix milliseconds.
+    At(u64),
+}
+
+/// How much of the cluster a stream may take: for the autoscaler, not used yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bounds {
+    /// Workers that it gets in any case.
+    pub min: Option<u32>,
+    /// Workers that it never gets more than.
+    pub max: Option<u32>,
+    /// Its weight beside other streams; none counts 1.
+    pub weight: Option<u32>,
+}
+
+/// Where the alerts of a survey come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stream {
+    /// The survey, which says how to read its packets.
+    pub survey: String,
+    /// The Kafka cluster, by its name in the configuration.
+    pub cluster: String,
+    /// Which topics of it.
+    pub topics: TopicPattern,
+    /// Where a partition begins that has no progress yet.
+    pub start: Start,
+    /// Whether an operator has stopped it.
+    #[serde(default)]
+    pub paused: bool,
+    /// How much of the cluster it may take.
+    #[serde(default)]
+    pub bounds: Bounds,
+}
+
+/// How a node is to be treated, other than as usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It keeps what it has and gets nothing more.
+    Cordoned,
+    /// It gives back what it has.
+    Drained,
+}
+
+/// All that operators want.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orders {
+    /// The streams.
+    pub streams: BTreeMap<StreamId, Stream>,
+    /// Nodes that are not treated as usual.
+    pub modes: BTreeMap<NodeId, Mode>,
+    /// Quotas that were set by hand.
+    pub quotas: BTreeMap<NodeId, BTreeMap<Stage, u32>>,
+}
+
+/// One order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OperatorCommand {
+    /// Read a stream.
+    AddStream(StreamId, Stream),
+    /// Give a stream up.
+    RemoveStream(StreamId),
+    /// Stop a stream; its progress stays.
+    PauseStream(StreamId),
+    /// Go on with a stream.
+    ResumeStream(StreamId),
+    /// Give a node nothing more.
+    Cordon(NodeId),
+    /// Take all partitions from a node.
+    Drain(NodeId),
+    /// Treat a node as usual again.
+    Uncordon(NodeId),
+    /// Set a quota, or let the policy set it again.
+    SetQuota {
+        /// On which node.
+        node: NodeId,
+        /// Of which stage.
+        stage: Stage,
+        /// Workers, or none to take the order back.
+        workers: Option<u32>,
+    },
+}
+
+impl fmt::Display for OperatorCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddStream(id, stream) => write!(f, "add stream {id}: {} of {}", stream.topics, stream.cluster),
+            Self::RemoveStream(id) => write!(f, "remove stream {id}"),
+            Self::PauseStream(id) => write!(f, "pause stream {id}"),
+            Self::ResumeStream(id) => write!(f, "resume stream {id}"),
+            Self::Cordon(node) => write!(f, "cordon {node}"),
+            Self::Drain(node) => write!(f, "drain {node}"),
+            Self::Uncordon(node) => write!(f, "uncordon {node}"),
+            Self::SetQuota { node, stage, workers: Some(workers) } => write!(f, "{stage} of {node} to {workers}"),
+            Self::SetQuota { node, stage, workers: None } => write!(f, "{stage} of {node} as the policy says"),
+        }
+    }
+}
+
+impl Orders {
+    /// Takes an order in; gives whether it changes anything. `nodes` are those that are known.
+    ///
+    /// # Errors
+    /// It names a node or stream that is not there, or a stream that is there already.
+    pub fn take(&mut self, command: OperatorCommand, nodes: &BTreeSet<NodeId>) -> Result<bool, Error> {
+        let before = self.clone();
+        match command {
+            OperatorCommand::AddStream(id, stream) => match self.streams.get(&id) {
+                Some(there) if *there != stream => return Err(Error::StreamExists(id.to_string())),
+                _ => drop(self.streams.insert(id, stream)),
+            },
+            OperatorCommand::RemoveStream(id) => {
+                self.stream(&id)?;
+                self.streams.remove(&id);
+            }
+            OperatorCommand::PauseStream(id) => self.stream(&id)?.paused = true,
+            OperatorCommand::ResumeStream(id) => self.stream(&id)?.paused = false,
+            OperatorCommand::Cordon(node) => drop(self.modes.insert(self.node(node, nodes)?, Mode::Cordoned)),
+            OperatorCommand::Drain(node) => drop(self.modes.insert(self.node(node, nodes)?, Mode::Drained)),
+            OperatorCommand::Uncordon(node) => drop(self.modes.remove(&self.node(node, nodes)?)),
+            OperatorCommand::SetQuota { node, stage, workers } => {
+                let node = self.node(node, nodes)?;
+                self.set_quota(node, stage, workers);
+            }
+        }
+        Ok(*self != before)
+    }
+
+    /// Takes the streams of the configuration in: they are added or changed. Whether one is paused, and those that operators have
+    /// added, stay as they are. Gives whether anything changed.
+    pub fn configure(&mut self, streams: BTreeMap<StreamId, Stream>) -> bool {
+        let before = self.streams.clone();
+        for (id, mut stream) in streams {
+            stream.paused = self.streams.get(&id).map_or(stream.paused, |there| there.paused);
+            self.streams.insert(id, stream);
+        }
+        self.streams != before
+    }
+
+    fn stream(&mut self, id: &StreamId) -> Result<&mut Stream, Error> {
+        let known = join(self.streams.keys());
+        self.streams.get_mut(id).ok_or_else(|| Error::UnknownStream { stream: id.to_string(), known })
+    }
+
+    fn node(&self, node: NodeId, nodes: &BTreeSet<NodeId>) -> Result<NodeId, Error> {
+        let is_known = nodes.contains(&node) || self.modes.contains_key(&node) || self.quotas.contains_key(&node);
+        if is_known { Ok(node) } else { Err(Error::UnknownNode { node: node.to_string(), known: join(nodes) }) }
+    }
+
+    fn set_quota(&mut self, node: NodeId, stage: Stage, workers: Option<u32>) {
+        let stages = self.quotas.entry(node.clone()).or_default();
+        match workers {
+            Some(workers) => drop(stages.insert(stage, workers)),
+            None => drop(stages.remove(&stage)),
+        }
+        if stages.is_empty() {
+            self.quotas.remove(&node);
+        }
+    }
+}
+
+fn join<T: ToString>(names: impl IntoIterator<Item = T>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(topics: &str) -> Stream {
+        let (survey, cluster) = ("ZTF".to_owned(), "ipac".to_owned());
+        let topics = topics.parse().unwrap();
+        Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds: Bounds::default() }
+    }
+
+    fn id(text: &str) -> StreamId {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_order_that_is_given_twice_changes_nothing_the_second_time() {
+        let node: NodeId = "a".parse().unwrap();
+        let nodes = BTreeSet::from([node.clone()]);
+        let mut orders = Orders::default();
+        let commands = [
+            OperatorCommand::AddStream(id("ztf"), stream("ztf_{date}")),
+            OperatorCommand::PauseStream(id("ztf")),
+            OperatorCommand::ResumeStream(id("ztf")),
+            OperatorCommand::Cordon(node.clone()),
+            OperatorCommand::Drain(node.clone()),
+            OperatorCommand::SetQuota { node: node.clone(), stage: Stage::Enrich, workers: Some(2) },
+            OperatorCommand::SetQuota { node: node.clone(), stage: Stage::Enrich, workers: None },
+            OperatorCommand::Uncordon(node),
+        ];
+        for command in commands {
+            assert!(orders.take(command.clone(), &nodes).unwrap(), "{command}");
+            assert!(!orders.take(command.clone(), &nodes).unwrap(), "{command}");
+        }
+        assert!(orders.take(OperatorCommand::RemoveStream(id("ztf")), &nodes).unwrap());
+        assert_eq!(orders, Orders::default());
+    }
+
+    #[test]
+    fn an_order_about_what_is_not_there_says_what_is() {
+        let mut orders = Orders::default();
+        orders.take(OperatorCommand::AddStream(id("ztf"), stream("ztf_{date}")), &BTreeSet::new()).unwrap();
+        let error = orders.take(OperatorCommand::PauseStream(id("zft")), &BTreeSet::new()).unwrap_err();
+        assert_eq!(error.to_string(), "no stream is called `zft` (there are: ztf)");
+        let error = orders.take(OperatorCommand::Drain("b".parse().unwrap()), &BTreeSet::new()).unwrap_err();
+        assert_eq!(error.to_string(), "no node is called `b` (there are: none)");
+        let other = OperatorCommand::AddStream(id("ztf"), stream("other"));
+        assert_eq!(orders.take(other, &BTreeSet::new()), Err(Error::StreamExists("ztf".into())));
+    }
+
+    #[test]
+    fn the_configuration_changes_streams_but_neither_resumes_nor_removes_one() {
+        let mut orders = Orders::default();
+        let nobody = BTreeSet::new();
+        orders.take(OperatorCommand::AddStream(id("mine"), stream("mine")), &nobody).unwrap();
+        assert!(orders.configure(BTreeMap::from([(id("ztf"), stream("old"))])));
+        orders.take(OperatorCommand::PauseStream(id("ztf")), &nobody).unwrap();
+        assert!(orders.configure(BTreeMap::from([(id("ztf"), stream("new"))])));
+        assert!(!orders.configure(BTreeMap::from([(id("ztf"), stream("new"))])));
+        assert_eq!(orders.streams[&id("ztf")], Stream { paused: true, ..stream("new") });
+        assert!(orders.streams.contains_key(&id("mine")));
+    }
+}

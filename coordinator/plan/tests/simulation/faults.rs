@@ -1,0 +1,132 @@
+//! What goes wrong, and the end of it.
+
+use boom_plan::coordinator::Event as CoordinatorEvent;
+use boom_plan::id::RequestId;
+use boom_plan::node::Event as NodeEvent;
+use boom_plan::orders::OperatorCommand;
+
+use crate::world::{Event, World};
+
+impl World {
+    /// One fault, and the time of the next one.
+    pub(crate) fn fault(&mut self) {
+        if self.is_calm() {
+            return;
+        }
+        let (node, coordinator) = (self.random.below(4) as usize, self.random.below(3) as usize);
+        let long = self.random.between(200, 12_000);
+        match self.random.below(9) {
+            0 => self.kill_node(node, long),
+            1 => self.kill_coordinator(coordinator, long),
+            2 => self.pause_node(node, long),
+            3 => self.pause_coordinator(coordinator, long),
+            4 => {
+                let until = self.now + long;
+                self.note(|| format!("n{node} is cut off from coordinator {coordinator} for {long} ms"));
+                self.nodes.0[node].cut.insert(coordinator, until);
+            }
+            5 => {
+                let until = self.now + long;
+                self.note(|| format!("n{node} is cut off from all coordinators for {long} ms"));
+                self.nodes.0[node].cut.extend((0..3).map(|coordinator| (coordinator, until)));
+            }
+            6 => {
+                self.note(|| format!("n{node} is asked to end"));
+                self.after(0, Event::ToNode(node, NodeEvent::Terminate));
+            }
+            7 => self.order_something(node),
+            _ => self.kill_leader(long),
+        }
+        let next = self.random.between(100, 4000);
+        self.after(next, Event::Fault);
+    }
+
+    fn kill_node(&mut self, node: usize, long: u64) {
+        self.note(|| format!("n{node} is killed"));
+        let process = &mut self.nodes.0[node];
+        process.machine = None;
+        process.life += 1;
+        self.after(long, Event::StartNode(node));
+    }
+
+    fn kill_coordinator(&mut self, coordinator: usize, long: u64) {
+        self.note(|| format!("coordinator {coordinator} is killed"));
+        let process = &mut self.coordinators.0[coordinator];
+        process.machine = None;
+        process.life += 1;
+        self.sessions_closed(coordinator);
+        self.after(long, Event::StartCoordinator(coordinator));
+    }
+
+    fn kill_leader(&mut self, long: u64) {
+        let leads =
+            |process: &crate::coordinators::Process| process.machine.as_ref().is_some_and(|m| m.term().is_some());
+        if let Some(leader) = self.coordinators.0.iter().position(leads) {
+            self.kill_coordinator(leader, long);
+        }
+    }
+
+    fn pause_node(&mut self, node: usize, long: u64) {
+        self.note(|| format!("n{node} is paused for {long} ms"));
+        self.nodes.0[node].paused = self.now + long;
+    }
+
+    fn pause_coordinator(&mut self, coordinator: usize, long: u64) {
+        self.note(|| format!("coordinator {coordinator} is paused for {long} ms"));
+        self.coordinators.0[coordinator].paused = self.now + long;
+    }
+
+    fn order_something(&mut self, node: usize) {
+        let name = format!("n{node}").parse().unwrap();
+        let command = match self.random.below(5) {
+            0 => OperatorCommand::Drain(name),
+            1 => OperatorCommand::Cordon(name),
+            2 => OperatorCommand::PauseStream("lsst".parse().unwrap()),
+            3 => OperatorCommand::ResumeStream("lsst".parse().unwrap()),
+            _ => OperatorCommand::Uncordon(name),
+        };
+        self.order(&command);
+    }
+
+    fn order(&mut self, command: &OperatorCommand) {
+        for coordinator in 0..3 {
+            let (request, command) = (RequestId(self.now), command.clone());
+            self.after(1, Event::ToCoordinator(coordinator, CoordinatorEvent::OperatorCommand { request, command }));
+        }
+    }
+
+    /// Alerts come; in the middle of the time a new night begins.
+    pub(crate) fn write(&mut self) {
+        if self.is_calm() {
+            return;
+        }
+        let alerts = self.random.below(20);
+        if self.night == "ztf_20261124" && self.now > 20_000 {
+            self.night = "ztf_20261125";
+            self.kafka.create(self.night, 4);
+        }
+        self.kafka.write(self.night, alerts);
+        self.kafka.write("lsst", alerts);
+        self.after(500, Event::Write);
+    }
+
+    /// The faults end: whatever was stopped goes on, and the orders are taken back until somebody has heard it.
+    pub(crate) fn calm(&mut self) {
+        if !self.is_calm() {
+            self.note(|| "the faults end".to_owned());
+            let now = self.now;
+            self.nodes.0.iter_mut().for_each(|process| process.paused = process.paused.min(now));
+            self.coordinators.0.iter_mut().for_each(|process| process.paused = process.paused.min(now));
+            self.nodes.0.iter_mut().for_each(|process| process.cut.clear());
+            (0..4).for_each(|i| self.after(0, Event::StartNode(i)));
+            (0..3).for_each(|i| self.after(0, Event::StartCoordinator(i)));
+        }
+        for node in 0..4 {
+            self.order(&OperatorCommand::Uncordon(format!("n{node}").parse().unwrap()));
+        }
+        self.order(&OperatorCommand::ResumeStream("lsst".parse().unwrap()));
+        if self.now < crate::world::FAULTS + 12_000 {
+            self.after(2000, Event::Calm);
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! The shell of a node, simulated: its tasks read partitions and commit, and it carries out what the machine says.
+
+use std::collections::BTreeMap;
+
+use boom_plan::coordinator::Event as CoordinatorEvent;
+use boom_plan::id::{Incarnation, NodeId, Offset, Partition, ProducerName};
+use boom_plan::message::NodeInfo;
+use boom_plan::node::{Action, Config, Event as NodeEvent, Node};
+use boom_plan::reconcile::{Gate, Step};
+use boom_plan::time::Time;
+
+use crate::kafka::{Request, Response};
+use crate::random::Random;
+use crate::world::{Event, World};
+
+/// A clock with an origin and a speed of its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    origin: u64,
+    speed: u64,
+}
+
+impl Clock {
+    /// Up to 2 % fast or slow.
+    pub(crate) fn new(random: &mut Random) -> Self {
+        Self { origin: random.below(1_000_000), speed: random.between(980, 1021) }
+    }
+
+    pub(crate) fn read(self, now: u64) -> u64 {
+        self.origin + now * self.speed / 1000
+    }
+}
+
+/// What a node does with a partition.
+#[derive(Debug, Clone, Copy, Default)]
+struct Task {
+    next: u64,
+    is_started: bool,
+    is_committing: bool,
+    is_releasing: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    name: NodeId,
+    pub(crate) machine: Option<Node>,
+    pub(crate) life: u32,
+    pub(crate) paused: u64,
+    clock: Clock,
+    /// Until when it can not talk to which coordinator.
+    pub(crate) cut: BTreeMap<usize, u64>,
+    coordinator: Option<usize>,
+    tries: usize,
+    tasks: BTreeMap<(ProducerName, Partition), Task>,
+    heard: Gate,
+}
+
+#[derive(Debug)]
+pub(crate) struct Nodes(pub(crate) Vec<Process>);
+
+impl Nodes {
+    pub(crate) fn new(count: usize, random: &mut Random) -> Self {
+        let mut process = |i: usize| Process {
+            name: format!("n{i}").parse().unwrap(),
+            machine: None,
+            life: 0,
+            paused: 0,
+            clock: Clock::new(random),
+            cut: BTreeMap::new(),
+            coordinator: None,
+            tries: i,
+            tasks: BTreeMap::new(),
+            heard: Gate::default(),
+        };
+        Self((0..count).map(&mut process).collect())
+    }
+
+    pub(crate) fn index(&self, name: &NodeId) -> Option<usize> {
+        self.0.iter().position(|process| process.name == *name)
+    }
+
+    pub(crate) fn is_cut(&self, node: usize, coordinator: usize, now: u64) -> bool {
+        self.0[node].cut.get(&coordinator).is_some_and(|until| now < *until)
+    }
+
+    pub(crate) fn machines(&self) -> impl Iterator<Item = &Node> {
+        self.0.iter().filter_map(|process| process.machine.as_ref())
+    }
+
+    /// Who believes now to own what.
+    pub(crate) fn believers(&self, now: u64) -> impl Iterator<Item = (&Partition, &ProducerName)> {
+        self.0.iter().filter_map(|process| Some((process, process.machine.as_ref()?))).flat_map(
+            move |(process, node)| {
+                let local = Time(process.clock.read(now));
+                node.holds().keys().filter(move |partition| node.may_commit(partition, local)).map(|p| (p, node.me()))
+            },
+        )
+    }
+}
+
+impl World {
+    pub(crate) fn start_node(&mut self, i: usize) {
+        let incarnation = Incarnation(self.now);
+        let is_locked = self.random.chance(500);
+        let process = &mut self.nodes.0[i];
+        if process.machine.is_some() {
+            return;
+        }
+        process.life += 1;
+        (process.paused, process.coordinator, process.heard) = (0, None, Gate::default());
+        process.tasks.clear();
+        let config = Config::new(NodeInfo { cores: 2 + i as u32, ..NodeInfo::default() });
+        let me = ProducerName { node: process.name.clone(), incarnation };
+        let ended = is_locked.then_some(Incarnation(incarnation.0 - 1));
+        process.machine = Some(Node::new(config, me, ended));
+        let life = process.life;
+        self.after(1, Event::NodeTick(i, life));
+        self.note(|| format!("n{i} starts"));
+    }
+
+    /// Whether a node runs; what comes to one that is paused comes when it goes on.
+    fn is_node_awake(&mut self, i: usize, event: Event) -> bool {
+        let process = &self.nodes.0[i];
+        if process.machine.is_some() && process.paused > self.now {
+            self.after(process.paused - self.now, event);
+            return false;
+        }
+        process.machine.is_some()
+    }
+
+    pub(crate) fn node_tick(&mut self, i: usize, life: u32) -> Result<(), String> {
+        if life != self.nodes.0[i].life || !self.is_node_awake(i, Event::NodeTick(i, life)) {
+            return Ok(());
+        }
+        let tasks = self.nodes.0[i].tasks.iter();
+        let next = tasks.map(|((_, partition), task)| (partition.clone(), Offset(task.next))).collect();
+        self.tell_node(i, NodeEvent::Measured { next, stages: BTreeMap::new() })?;
+        self.tell_node(i, NodeEvent::Tick)?;
+        self.work(i);
+        self.after(100, Event::NodeTick(i, life));
+        Ok(())
+    }
+
+    /// Each task that may commits what it has read. Whether it may is asked now; the commit takes its time.
+    fn work(&mut self, i: usize) {
+        let process = &self.nodes.0[i];
+        let Some(machine) = &process.machine else { return };
+        let (now, life) = (Time(process.clock.read(self.now)), process.life);
+        let mut commits = Vec::new();
+        for ((who, partition), task) in &process.tasks {
+            let end = self.kafka.ends[partition].min(task.next + 50);
+            let has_work = task.is_started && !task.is_committing && !task.is_releasing && task.next < end;
+            if has_work && who == machine.me() && machine.may_commit(partition, now) {
+                commits.push((who.clone(), partition.clone(), task.next, end));
+            }
+        }
+        for (who, partition, from, to) in commits {
+            let task = self.nodes.0[i].tasks.get_mut(&(who.clone(), partition.clone())).unwrap();
+            task.is_committing = true;
+            let slow = !self.is_calm() && self.random.chance(20);
+            let delay = if slow { self.random.between(100, 12_000) } else { self.random.between(1, 50) };
+            let request = Request::Commit { from, to };
+            self.after(delay, Event::ToKafka { from: i, life, who, partition, request });
+        }
+    }
+
+    pub(crate) fn to_node(&mut self, i: usize, event: NodeEvent) -> Result<(), String> {
+        if self.is_node_awake(i, Event::ToNode(i, event.clone())) { self.tell_node(i, event) } else { Ok(()) }
+    }
+
+    pub(crate) fn tell_node(&mut self, i: usize, event: NodeEvent) -> Result<(), String> {
+        let process = &mut self.nodes.0[i];
+        let now = Time(process.clock.read(self.now));
+        let Some(machine) = &mut process.machine else { return Ok(()) };
+        let actions = machine.handle(event, now);
+        let (heard, gate) = (process.heard, machine.gate());
+        if gate.term() < heard.term() || gate.version() < heard.version() {
+            return Err(format!("n{i} has listened to {gate:?} after {heard:?}"));
+        }
+        process.heard = gate;
+        for action in actions {
+            self.carry_out_for_node(i, action);
+        }
+        Ok(())
+    }
+
+    fn carry_out_for_node(&mut self, i: usize, action: Action) {
+        let life = self.nodes.0[i].life;
+        match action {
+            Action::Connect { .. } => self.connect(i),
+            Action::Disconnect => self.disconnect(i),
+            Action::Register(register) => self.send_to_leader(i, CoordinatorEvent::Registered(register)),
+            Action::Report(report) => self.send_to_leader(i, CoordinatorEvent::Report(report)),
+            Action::Released(release) => self.send_to_leader(i, CoordinatorEvent::Released(release)),
+            Action::Left(report) => self.send_to_leader(i, CoordinatorEvent::Left(report)),
+            Action::Do(who, Step::Start { partition, fence, .. }) => {
+                self.note(|| format!("{who} starts {partition}, fences {fence:?}"));
+                self.nodes.0[i].tasks.insert((who.clone(), partition.clone()), Task::default());
+                let (delay, request) = (self.random.between(5, 200), Request::Start { fence });
+                self.after(delay, Event::ToKafka { from: i, life, who, partition, request });
+            }
+            Action::Do(who, Step::Release { partition, reason }) => {
+                self.note(|| format!("{who} releases {partition}: {reason}"));
+                if let Some(task) = self.nodes.0[i].tasks.get_mut(&(who.clone(), partition.clone())) {
+                    task.is_releasing = true;
+                }
+                self.release_if_done(i, who, partition);
+            }
+            Action::Do(_, Step::Resize { .. }) => {}
+            Action::Abandon(who) => {
+                self.note(|| format!("{who} abandons all"));
+                self.nodes.0[i].tasks.retain(|(owner, _), _| *owner != who);
+            }
+            Action::Become(who) => {
+                self.counts.rebirths += 1;
+                self.note(|| format!("n{i} is {who} now"));
+            }
+            Action::Ignored(_) => self.counts.stale += 1,
+            Action::Exit => {
+                self.note(|| format!("n{i} exits"));
+                self.disconnect(i);
+                self.nodes.0[i].machine = None;
+                let delay = self.random.between(100, 3000);
+                self.after(delay, Event::StartNode(i));
+            }
+        }
+    }
+
+    /// A task that is to be released has ended when nothing of it is on its way.
+    fn release_if_done(&mut self, i: usize, who: ProducerName, partition: Partition) {
+        let key = (who, partition);
+        let Some(task) = self.nodes.0[i].tasks.get(&key) else { return };
+        if task.is_releasing && task.is_started && !task.is_committing {
+            self.nodes.0[i].tasks.remove(&key);
+            let (who, partition) = key;
+            self.after(1, Event::ToNode(i, NodeEvent::Released { who, partition }));
+        }
+    }
+
+    pub(crate) fn from_kafka(
+        &mut self,
+        i: usize,
+        life: u32,
+        key: (ProducerName, Partition),
+        response: Response,
+    ) -> Result<(), String> {
+        let (who, partition) = key.clone();
+        let again = Event::FromKafka { to: i, life, who: who.clone(), partition: partition.clone(), response };
+        if self.nodes.0[i].life != life || !self.is_node_awake(i, again) {
+            return Ok(());
+        }
+        let Some(task) = self.nodes.0[i].tasks.get_mut(&key) else { return Ok(()) };
+        match response {
+            Response::Started { next } => {
+                (task.is_started, task.next) = (true, next);
+                self.tell_node(i, NodeEvent::Started { who: who.clone(), partition: partition.clone() })?;
+            }
+            Response::Committed { next } => (task.is_committing, task.next) = (false, next),
+            Response::Fenced => self.tell_node(i, NodeEvent::Fenced { who: who.clone() })?,
+        }
+        self.release_if_done(i, who, partition);
+        Ok(())
+    }
+
+    fn connect(&mut self, i: usize) {
+        let process = &mut self.nodes.0[i];
+        process.tries += 1;
+        let (coordinator, life) = (process.tries % self.coordinators.0.len(), process.life);
+        let delay = self.random.between(1, 50);
+        self.after(delay, Event::Connected { node: i, life, coordinator });
+    }
+
+    pub(crate) fn connected(&mut self, i: usize, life: u32, coordinator: usize) -> Result<(), String> {
+        let again = Event::Connected { node: i, life, coordinator };
+        if self.nodes.0[i].life != life || !self.is_node_awake(i, again) {
+            return Ok(());
+        }
+        let is_there = self.coordinators.0[coordinator].machine.is_some();
+        if !is_there || self.nodes.is_cut(i, coordinator, self.now) {
+            return self.tell_node(i, NodeEvent::ConnectionLost);
+        }
+        self.nodes.0[i].coordinator = Some(coordinator);
+        self.tell_node(i, NodeEvent::Connected)
+    }
+
+    fn disconnect(&mut self, i: usize) {
+        let process = &mut self.nodes.0[i];
+        let who = process.machine.as_ref().map(|node| node.me().clone());
+        if let (Some(coordinator), Some(who)) = (process.coordinator.take(), who) {
+            self.send(Event::ToCoordinator(coordinator, CoordinatorEvent::SessionClosed(who)));
+        }
+    }
+
+    /// A coordinator has closed its sessions, or is gone.
+    pub(crate) fn sessions_closed(&mut self, coordinator: usize) {
+        for i in 0..self.nodes.0.len() {
+            if self.nodes.0[i].coordinator == Some(coordinator) {
+                self.nodes.0[i].coordinator = None;
+                self.after(5, Event::ToNode(i, NodeEvent::ConnectionLost));
+            }
+        }
+    }
+
+    fn send_to_leader(&mut self, i: usize, event: CoordinatorEvent) {
+        let Some(coordinator) = self.nodes.0[i].coordinator else { return };
+        if !self.nodes.is_cut(i, coordinator, self.now) {
+            self.send(Event::ToCoordinator(coordinator, event));
+        }
+    }
+}
