@@ -15,7 +15,13 @@ pub mod status;
 pub use error::Error;
 
 /// The messages and services, as the `.proto` files have them.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::too_many_lines, reason = "generated; the .proto files document it")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::too_many_lines,
+    reason = "generated; the .proto files document it"
+)]
 pub mod v1 {
     tonic::include_proto!("boom.v1");
 }

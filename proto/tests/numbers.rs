@@ -166,7 +166,7 @@ fn every_message_field_value_and_call_says_what_it_means() {
         for location in &file.source_code_info.as_ref().unwrap().location {
             // Paths as in descriptor.proto: 4 messages (2 fields, 3 nested, 8 oneofs), 5 enumerations (2 values), 6 services (2 calls).
             let is_declared = match location.path.as_slice() {
-                [4 | 5 | 6, _] => true,
+                [4..=6, _] => true,
                 [4, _, rest @ ..] => {
                     rest.len() % 2 == 0 && rest.iter().step_by(2).all(|kind| matches!(kind, 2 | 3 | 8))
                 }
