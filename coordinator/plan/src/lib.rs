@@ -1,8 +1,8 @@
 //! Who owns which partition, and how many workers each node gives each stage: the decisions of the control plane, and the state machines
 //! of coordinator and node that carry them through.
 //!
-//! Pure: facts and the time come in as arguments, decisions with their reasons come out. No clock, network, disk, log, thread, async runtime or
-//! randomness; ordered maps only, so that the same input always gives the same answer. The shells do what the actions say.
+//! Pure: facts and the time come in as arguments, decisions with their reasons come out. No clock, network, disk, log, thread, async
+//! runtime or randomness; ordered maps only, so that the same input always gives the same answer. The shells do what the actions say.
 #![forbid(unsafe_code)]
 
 pub mod assign;

@@ -184,6 +184,17 @@ impl Plan {
         self.owners == other.owners && self.quotas == other.quotas && self.orders == other.orders
     }
 
+    /// What of it concerns one incarnation of a node: all that it needs to be sent, and a small part of a great plan.
+    #[must_use]
+    pub fn part_of(&self, who: &ProducerName) -> Self {
+        let is_his = |(_, entry): &(&Partition, &Assignment)| entry.state.owner() == Some(who);
+        let owners = self.owners.iter().filter(is_his).map(|(partition, entry)| (partition.clone(), entry.clone()));
+        let quotas = self.quotas.iter().filter(|(node, _)| **node == who.node);
+        let quotas = quotas.map(|(node, quotas)| (node.clone(), quotas.clone())).collect();
+        let orders = Orders { streams: self.orders.streams.clone(), ..Orders::default() };
+        Self { owners: owners.collect(), quotas, orders, version: self.version, ..Self::empty(self.term) }
+    }
+
     /// Everything that must not be in it.
     pub fn check(&self) -> Vec<Violation> {
         let mut found = Vec::new();

@@ -108,8 +108,8 @@ impl fmt::Display for NodeQuotas {
     }
 }
 
-/// Splits a node's cores between the stages. Each stage that nobody has set gets at least one worker, so a node carries at least three, which
-/// take turns on the cores.
+/// Splits a node's cores between the stages. Each stage that nobody has set gets at least one worker, so a node carries at least
+/// three, which take turns on the cores.
 pub fn share_out(cores: u32, shares: &Shares, overrides: &BTreeMap<Stage, u32>) -> NodeQuotas {
     let capacity = cores.max(Stage::ALL.len() as u32);
     let free: Vec<Stage> = Stage::ALL.into_iter().filter(|stage| !overrides.contains_key(stage)).collect();
@@ -127,7 +127,8 @@ pub fn share_out(cores: u32, shares: &Shares, overrides: &BTreeMap<Stage, u32>) 
     NodeQuotas { capacity, stages }
 }
 
-/// Splits `left` in proportion to the shares; what does not come out even goes to the greatest remainders, and between equals to the earlier stage.
+/// Splits `left` in proportion to the shares; what does not come out even goes to the greatest remainders, and between equals to the
+/// earlier stage.
 fn split(left: u32, stages: &[Stage], shares: &Shares) -> Vec<(Stage, u32)> {
     let share = |stage: &Stage| u64::from(shares.0.get(stage).copied().unwrap_or(1));
     let total: u64 = stages.iter().map(share).sum();

@@ -253,6 +253,19 @@ mod tests {
     }
 
     #[test]
+    fn the_part_of_a_plan_that_names_a_node_makes_it_do_the_same() {
+        let revoked = Ownership::Revoking { owner: producer("me#5"), to: None };
+        let entries =
+            [("s/t/0", owned("me#5")), ("s/t/1", revoked), ("s/t/2", owned("other#1")), ("s/t/3", owned("me#4"))];
+        let (whole, running) = (plan(&entries), ["s/t/1", "s/t/2"].map(|partition| (partition, HoldState::Running)));
+        let part = whole.part_of(&producer("me#5"));
+        assert_eq!((part.term, part.version, part.owners.len()), (whole.term, whole.version, 2));
+        let by_part = steps(&part, &running, &[]);
+        let by_whole = steps(&whole, &running, &[]).join("\n").replace("to other#1", "to nobody");
+        assert_eq!(by_part.join("\n"), by_whole);
+    }
+
+    #[test]
     fn what_runs_as_the_plan_says_needs_nothing() {
         let plan = plan(&[("s/t/0", owned("me#5")), ("s/t/1", owned("me#5"))]);
         let running = [("s/t/0", HoldState::Running), ("s/t/1", HoldState::Starting)];

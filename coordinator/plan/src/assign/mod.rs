@@ -1,8 +1,8 @@
 //! The planner: who should own what, given the facts and the plan that stands.
 //!
 //! Total, deterministic and a fixed point: the same facts and its own answer give the same answer. What is owned stays where it is unless
-//! it must move; a partition that moves from an owner that may live is first revoked, and granted when it was released or its owner is dead;
-//! then the grant names the producers to fence. At most `ceil(P/N) + 1` partitions are on their way for the sake of balance.
+//! it must move; a partition that moves from an owner that may live is first revoked, and granted when it was released or its owner
+//! is dead; then the grant names the producers to fence. At most `ceil(P/N) + 1` partitions are on their way for the sake of balance.
 
 mod balance;
 mod slot;

@@ -9,7 +9,7 @@ use crate::facts::Facts;
 use crate::fleet::{Fleet, LiveTopic, Observation, Release};
 use crate::id::{Incarnation, Offset, Partition, PlanVersion, ProducerName, Sequence, Term};
 use crate::lease::Timing;
-use crate::message::{HoldState, Holding, NodeInfo, Register, Report};
+use crate::message::{HoldState, Holding, NodeInfo, Refusal, Register, Report};
 use crate::orders::{Bounds, Mode, Orders, Start, Stream};
 use crate::plan::{Ownership, Plan};
 use crate::quota::Shares;
@@ -194,6 +194,7 @@ fn the_partitions_of_a_dead_node_are_granted_with_its_producer_to_fence_and_othe
     let before = world.owners();
     let dead = producer(1, 1);
     world.kill(&dead);
+    assert_eq!(world.fleet.admits(&dead), Err(Refusal::Over));
     assert!(world.step());
     for (partition, entry) in &world.plan.owners {
         let was_his = before[partition] == dead;
@@ -475,7 +476,10 @@ proptest! {
     }
 
     #[test]
-    fn whatever_the_sizes_no_more_than_the_share_and_one_is_on_its_way(cores in prop::collection::vec(1u32..17, 1..8), partitions in 0u32..60) {
+    fn whatever_the_sizes_no_more_than_the_share_and_one_is_on_its_way(
+        cores in prop::collection::vec(1u32..17, 1..8),
+        partitions in 0u32..60,
+    ) {
         let mut world = World::new(partitions);
         for (node, cores) in (0..).zip(cores) {
             world.join(producer(node, 1), cores);

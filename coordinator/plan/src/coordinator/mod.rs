@@ -144,7 +144,7 @@ pub enum Action {
         /// The plan.
         plan: Arc<Plan>,
     },
-    /// Send the committed plan to these nodes.
+    /// Send the committed plan to these nodes: to each the whole, or its part (`Plan::part_of`).
     SendPlan {
         /// Whom.
         to: Vec<ProducerName>,

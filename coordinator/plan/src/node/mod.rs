@@ -1,8 +1,8 @@
 //! The node's control loop as a state machine: `handle(event, now)` gives what the shell is to do.
 //!
-//! It keeps the session with the leader, its own lease and the state of each partition, and decides alone whether the node may act as owner:
-//! `may_commit`. The time is the node's own monotonic clock. A lease that ended ends the incarnation: everything is abandoned, and the node
-//! comes back as the next one, which is granted what it had only with a fence before it.
+//! It keeps the session with the leader, its own lease and the state of each partition, and decides alone whether the node may act
+//! as owner: `may_commit`. The time is the node's own monotonic clock. A lease that ended ends the incarnation: everything is
+//! abandoned, and the node comes back as the next one, which is granted what it had only with a fence before it.
 
 mod session;
 #[cfg(test)]
@@ -76,8 +76,13 @@ pub enum Event {
         /// Why.
         why: Refusal,
     },
-    /// A plan came.
-    Planned(Plan),
+    /// A plan came: the whole, or the part of it that names the node.
+    Planned {
+        /// Whom it means: the part for another incarnation says nothing of this one.
+        to: ProducerName,
+        /// The plan.
+        plan: Plan,
+    },
     /// Those before it are fenced, the progress is read, and the partition runs.
     Started {
         /// For which incarnation.
@@ -154,8 +159,10 @@ pub struct Node {
     sent: BTreeMap<Sequence, Time>,
     /// Until when it may act as owner.
     lease: Option<Time>,
-    /// Before it has a lease: from when on a leader that has heard its first registration may have given it up again.
+    /// Before it has a lease: from when on a leader that has heard a registration may have given it up again.
     in_doubt: Option<Time>,
+    /// Registrations that nobody has answered.
+    unanswered: u32,
     desired: Option<Plan>,
     holds: BTreeMap<Partition, HoldState>,
     next: BTreeMap<Partition, Offset>,
@@ -175,10 +182,10 @@ impl Node {
         let (gate, session, sequence, sent, holds) = Default::default();
         let (next, stages, pools, reported) = Default::default();
         let (lease, in_doubt, desired, leaving) = (None, None, None, None);
-        let (has_exited, has_news) = (false, false);
+        let (has_exited, has_news, unanswered) = (false, false, 0);
         #[rustfmt::skip]
-        let node = Self { config, me, ended, gate, session, sequence, sent, lease, in_doubt, desired, holds, next, stages, pools, leaving, has_exited,
-            has_news, reported };
+        let node = Self { config, me, ended, gate, session, sequence, sent, lease, in_doubt, unanswered, desired, holds, next,
+            stages, pools, leaving, has_exited, has_news, reported };
         node
     }
 
@@ -219,12 +226,15 @@ impl Node {
         if self.lease.or(self.in_doubt).is_some_and(|until| now >= until) {
             self.end_incarnation(now, &mut actions);
         }
+        if self.has_exited {
+            return actions;
+        }
         match event {
-            Event::Planned(plan) => self.plan(plan, &mut actions),
+            Event::Planned { to, plan } if to == self.me => self.plan(plan, &mut actions),
             Event::Started { who, partition } if who == self.me => self.started(partition),
             Event::Released { who, partition } if who == self.me => self.released(partition, &mut actions),
             Event::Fenced { who } if who == self.me => self.end_incarnation(now, &mut actions),
-            Event::Started { .. } | Event::Released { .. } | Event::Fenced { .. } => {}
+            Event::Planned { .. } | Event::Started { .. } | Event::Released { .. } | Event::Fenced { .. } => {}
             Event::Measured { next, stages } => {
                 self.next.extend(next.into_iter().filter(|(partition, _)| self.holds.contains_key(partition)));
                 self.stages = stages;
@@ -292,7 +302,7 @@ impl Node {
     }
 
     fn exit_if_done(&mut self, now: Time, actions: &mut Vec<Action>) {
-        let Some(deadline) = self.leaving else { return };
+        let Some(deadline) = self.leaving.filter(|_| !self.has_exited) else { return };
         if !self.holds.is_empty() && now < deadline {
             return;
         }
@@ -312,13 +322,15 @@ impl Node {
         actions.push(Action::Abandon(self.me.clone()));
         self.ended = Some(self.me.incarnation);
         self.me = self.me.reborn();
-        (self.lease, self.in_doubt, self.desired, self.sequence) = (None, None, None, Sequence::default());
+        (self.lease, self.in_doubt, self.unanswered) = (None, None, 0);
+        (self.desired, self.sequence) = (None, Sequence::default());
         self.holds.clear();
         self.next.clear();
         self.sent.clear();
         if self.leaving.is_some() {
-            // It goes without a word: a farewell of the next incarnation would mean nothing, and one of this would say too much.
-            self.session = Session::default();
+            // Without a farewell: one of the next incarnation would mean nothing, and one of this would say that all is released.
+            self.has_exited = true;
+            actions.push(Action::Exit);
             return;
         }
         actions.push(Action::Become(self.me.clone()));

@@ -17,6 +17,8 @@ pub(crate) struct Process {
     pub(crate) machine: Option<Coordinator>,
     pub(crate) life: u32,
     pub(crate) paused: u64,
+    /// Until when it can not talk to etcd.
+    pub(crate) cut: u64,
     clock: Clock,
     term: Option<Term>,
     asked: u64,
@@ -29,7 +31,7 @@ impl Coordinators {
     pub(crate) fn new(count: usize, random: &mut Random) -> Self {
         let mut process = || {
             let clock = Clock::new(random);
-            Process { machine: None, life: 0, paused: 0, clock, term: None, asked: 0 }
+            Process { machine: None, life: 0, paused: 0, cut: 0, clock, term: None, asked: 0 }
         };
         Self((0..count).map(|_| process()).collect())
     }
@@ -86,7 +88,7 @@ impl World {
         self.after(100, Event::CoordinatorTick(i, life));
     }
 
-    pub(crate) fn to_coordinator(&mut self, i: usize, event: CoordinatorEvent) {
+    pub(crate) fn reach_coordinator(&mut self, i: usize, event: CoordinatorEvent) {
         if self.is_awake(i, Event::ToCoordinator(i, event.clone())) {
             self.tell_coordinator(i, event);
         }
@@ -109,7 +111,8 @@ impl World {
             }
             Action::SendPlan { to, plan } => {
                 for who in to {
-                    self.send_to_node(i, &who, NodeEvent::Planned((*plan).clone()));
+                    let plan = plan.part_of(&who);
+                    self.send_to_node(i, &who.clone(), NodeEvent::Planned { to: who, plan });
                 }
             }
             Action::SendWelcome { to, term, sequence } => {
@@ -152,8 +155,9 @@ impl World {
             Request::Commit { request, .. } => Some(Response::CommitFailed { request: *request }),
             _ => None,
         };
+        let is_cut = self.coordinators.0[from].cut > self.now;
         let fate = if calm { 1000 } else { self.random.below(1000) };
-        let (is_lost, is_late, is_answered) = (fate < 20, (20..60).contains(&fate), fate >= 80);
+        let (is_lost, is_late, is_answered) = (fate < 20 || is_cut, (20..60).contains(&fate), fate >= 80);
         if let Some(response) = gives_up.filter(|_| is_lost || is_late || !is_answered) {
             self.after(1000, Event::FromEtcd { to: from, life, response });
         }
@@ -163,7 +167,7 @@ impl World {
         }
     }
 
-    pub(crate) fn to_etcd(
+    pub(crate) fn reach_etcd(
         &mut self,
         from: usize,
         life: u32,
@@ -191,7 +195,7 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn from_etcd(&mut self, to: usize, life: u32, response: Response) {
+    pub(crate) fn hear_etcd(&mut self, to: usize, life: u32, response: Response) {
         let again = Event::FromEtcd { to, life, response: response.clone() };
         if self.coordinators.0[to].life != life || !self.is_awake(to, again) {
             return;

@@ -5,6 +5,7 @@ use boom_plan::id::RequestId;
 use boom_plan::node::Event as NodeEvent;
 use boom_plan::orders::OperatorCommand;
 
+use crate::coordinators::Process;
 use crate::world::{Event, World};
 
 impl World {
@@ -15,7 +16,7 @@ impl World {
         }
         let (node, coordinator) = (self.random.below(4) as usize, self.random.below(3) as usize);
         let long = self.random.between(200, 12_000);
-        match self.random.below(9) {
+        match self.random.below(11) {
             0 => self.kill_node(node, long),
             1 => self.kill_coordinator(coordinator, long),
             2 => self.pause_node(node, long),
@@ -35,6 +36,7 @@ impl World {
                 self.after(0, Event::ToNode(node, NodeEvent::Terminate));
             }
             7 => self.order_something(node),
+            8 => self.cut_leader_off(long),
             _ => self.kill_leader(long),
         }
         let next = self.random.between(100, 4000);
@@ -58,11 +60,22 @@ impl World {
         self.after(long, Event::StartCoordinator(coordinator));
     }
 
+    fn leader(&self) -> Option<usize> {
+        let leads = |process: &Process| process.machine.as_ref().is_some_and(|machine| machine.term().is_some());
+        self.coordinators.0.iter().position(leads)
+    }
+
     fn kill_leader(&mut self, long: u64) {
-        let leads =
-            |process: &crate::coordinators::Process| process.machine.as_ref().is_some_and(|m| m.term().is_some());
-        if let Some(leader) = self.coordinators.0.iter().position(leads) {
+        if let Some(leader) = self.leader() {
             self.kill_coordinator(leader, long);
+        }
+    }
+
+    /// The leader still hears its nodes, but etcd does not hear it.
+    fn cut_leader_off(&mut self, long: u64) {
+        if let Some(leader) = self.leader() {
+            self.note(|| format!("coordinator {leader} is cut off from etcd for {long} ms"));
+            self.coordinators.0[leader].cut = self.now + long;
         }
     }
 
@@ -117,6 +130,7 @@ impl World {
             let now = self.now;
             self.nodes.0.iter_mut().for_each(|process| process.paused = process.paused.min(now));
             self.coordinators.0.iter_mut().for_each(|process| process.paused = process.paused.min(now));
+            self.coordinators.0.iter_mut().for_each(|process| process.cut = 0);
             self.nodes.0.iter_mut().for_each(|process| process.cut.clear());
             (0..4).for_each(|i| self.after(0, Event::StartNode(i)));
             (0..3).for_each(|i| self.after(0, Event::StartCoordinator(i)));

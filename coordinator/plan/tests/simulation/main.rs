@@ -1,8 +1,8 @@
 //! A deterministic simulation of the control plane: the real state machines of coordinators and nodes under a virtual clock, with an
 //! etcd, a Kafka and a network that delays, drops, repeats and reorders; processes crash, pause and come back, clocks drift.
 //!
-//! A seed is a whole history. After every step: at most one owner that may commit, nothing granted that another may still commit, no plan of
-//! an old term taken, each alert passed once. After the faults: everything is owned and read again, within a bound.
+//! A seed is a whole history. After every step: at most one owner that may commit, nothing granted that another may still commit, no
+//! plan of an old term taken, each alert passed once. After the faults: everything is owned and read again, within a bound.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

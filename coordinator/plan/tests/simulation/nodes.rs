@@ -164,7 +164,7 @@ impl World {
         }
     }
 
-    pub(crate) fn to_node(&mut self, i: usize, event: NodeEvent) -> Result<(), String> {
+    pub(crate) fn reach_node(&mut self, i: usize, event: NodeEvent) -> Result<(), String> {
         if self.is_node_awake(i, Event::ToNode(i, event.clone())) { self.tell_node(i, event) } else { Ok(()) }
     }
 
@@ -216,14 +216,16 @@ impl World {
                 self.note(|| format!("n{i} is {who} now"));
             }
             Action::Ignored(_) => self.counts.stale += 1,
-            Action::Exit => {
-                self.note(|| format!("n{i} exits"));
-                self.disconnect(i);
-                self.nodes.0[i].machine = None;
-                let delay = self.random.between(100, 3000);
-                self.after(delay, Event::StartNode(i));
-            }
+            Action::Exit => self.exit(i),
         }
+    }
+
+    fn exit(&mut self, i: usize) {
+        self.note(|| format!("n{i} exits"));
+        self.disconnect(i);
+        self.nodes.0[i].machine = None;
+        let delay = self.random.between(100, 3000);
+        self.after(delay, Event::StartNode(i));
     }
 
     /// A task that is to be released has ended when nothing of it is on its way.
@@ -237,7 +239,7 @@ impl World {
         }
     }
 
-    pub(crate) fn from_kafka(
+    pub(crate) fn hear_kafka(
         &mut self,
         i: usize,
         life: u32,

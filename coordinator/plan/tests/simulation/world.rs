@@ -174,12 +174,12 @@ impl World {
     fn happen(&mut self, event: Event) -> Result<(), String> {
         match event {
             Event::CoordinatorTick(i, life) => self.coordinator_tick(i, life),
-            Event::ToCoordinator(i, event) => self.to_coordinator(i, event),
+            Event::ToCoordinator(i, event) => self.reach_coordinator(i, event),
             Event::StartCoordinator(i) => self.start_coordinator(i),
-            Event::FromEtcd { to, life, response } => self.from_etcd(to, life, response),
-            Event::ToEtcd { from, life, request, is_answered } => self.to_etcd(from, life, request, is_answered)?,
+            Event::FromEtcd { to, life, response } => self.hear_etcd(to, life, response),
+            Event::ToEtcd { from, life, request, is_answered } => self.reach_etcd(from, life, request, is_answered)?,
             Event::NodeTick(i, life) => self.node_tick(i, life)?,
-            Event::ToNode(i, event) => self.to_node(i, event)?,
+            Event::ToNode(i, event) => self.reach_node(i, event)?,
             Event::StartNode(i) => self.start_node(i),
             Event::Connected { node, life, coordinator } => self.connected(node, life, coordinator)?,
             Event::ToKafka { from, life, who, partition, request } => {
@@ -189,7 +189,7 @@ impl World {
                 self.after(2, Event::FromKafka { to: from, life, who, partition, response });
             }
             Event::FromKafka { to, life, who, partition, response } => {
-                self.from_kafka(to, life, (who, partition), response)?;
+                self.hear_kafka(to, life, (who, partition), response)?;
             }
             Event::Fault => self.fault(),
             Event::Write => self.write(),

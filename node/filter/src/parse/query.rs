@@ -291,8 +291,9 @@ impl Parser {
             }
         }
         // As MongoDB, which tries it where it tries what is equal.
-        if patterns.is_empty() && constants.len() == 1 {
-            return constants.pop().map(|constant| Test::Compare(Comparison::Eq, constant));
+        let one = self.list(value)?.windows(2).all(|pair| pair[0] == pair[1]);
+        if patterns.is_empty() && one && !constants.is_empty() {
+            return Some(Test::Compare(Comparison::Eq, constants.swap_remove(0)));
         }
         Some(Test::In(constants, patterns))
     }

@@ -121,7 +121,8 @@ fn rank(query: &Query) -> u8 {
             Test::In(..) => 13,
             Test::Type(_) => 20,
         },
-        Query::Not(inner) if matches!(**inner, Query::Field(..)) => 18,
+        // A `$nor` of one query is a `$not`.
+        Query::Not(inner) if !matches!(**inner, Query::Any(_)) => 18,
         Query::Not(_) => 19,
         Query::Expr(_) => 30,
         Query::Hint(..) => 31,
