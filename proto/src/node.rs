@@ -202,8 +202,13 @@ pub enum FromLeader {
         /// Why.
         why: Refusal,
     },
-    /// The plan that holds.
-    Planned(Plan),
+    /// The plan that holds: the whole, or the part of it that names the node.
+    Planned {
+        /// Whom it means.
+        to: ProducerName,
+        /// The plan.
+        plan: Plan,
+    },
 }
 
 impl From<FromLeader> for NodeEvent {
@@ -212,7 +217,7 @@ impl From<FromLeader> for NodeEvent {
             FromLeader::Welcome { to, term, sequence } => Self::Welcome { to, term, sequence },
             FromLeader::Acknowledged { to, term, sequence } => Self::Acknowledged { to, term, sequence },
             FromLeader::Refused { to, why } => Self::Refused { to, why },
-            FromLeader::Planned(plan) => Self::Planned(plan),
+            FromLeader::Planned { to, plan } => Self::Planned { to, plan },
         }
     }
 }
@@ -233,7 +238,9 @@ impl From<&FromLeader> for v1::LeaderMessage {
                 let why = v1::Refusal::from(*why).into();
                 Message::Refused(v1::Refused { to: Some(to.into()), why, leader: None })
             }
-            FromLeader::Planned(plan) => Message::Plan(plan.into()),
+            FromLeader::Planned { to, plan } => {
+                Message::Planned(v1::Planned { to: Some(to.into()), plan: Some(plan.into()) })
+            }
         };
         Self { message: Some(message) }
     }
@@ -256,7 +263,10 @@ impl TryFrom<v1::LeaderMessage> for FromLeader {
                 let to = required(refused.to, "Refused.to")?.try_into()?;
                 Self::Refused { to, why: refusal(refused.why, "Refused.why")? }
             }
-            Message::Plan(plan) => Self::Planned(plan.try_into()?),
+            Message::Planned(planned) => {
+                let to = required(planned.to, "Planned.to")?.try_into()?;
+                Self::Planned { to, plan: required(planned.plan, "Planned.plan")?.try_into()? }
+            }
         })
     }
 }

@@ -161,7 +161,7 @@ pub(crate) fn from_leader() -> impl Strategy<Value = FromLeader> {
         heard().prop_map(|(to, term, sequence)| FromLeader::Welcome { to, term, sequence }),
         heard().prop_map(|(to, term, sequence)| FromLeader::Acknowledged { to, term, sequence }),
         (producer(), select(refusals)).prop_map(|(to, why)| FromLeader::Refused { to, why }),
-        plan().prop_map(FromLeader::Planned),
+        (producer(), plan()).prop_map(|(to, plan)| FromLeader::Planned { to, plan }),
     ]
 }
 
