@@ -55,10 +55,22 @@ links() {
     printf '#include <stdio.h>\nint main(void) { return puts("") < 0; }\n' | cc -x c - -o /dev/null 2>/dev/null
 }
 
-# Rust links with cc, and two crates (libdeflate-sys, zstd-sys) compile C.
+# protoc with the descriptions that come with it.
+compiles_proto() {
+    local directory failed=0
+    directory=$(mktemp -d)
+    printf 'syntax = "proto3"; import "google/protobuf/empty.proto"; message M { google.protobuf.Empty e = 1; }\n' >"$directory/m.proto"
+    "${PROTOC:-protoc}" --descriptor_set_out=/dev/null --proto_path="$directory" "$directory/m.proto" 2>/dev/null || failed=1
+    rm -rf -- "$directory"
+    return "$failed"
+}
+
+# Rust links with cc, two crates (libdeflate-sys, zstd-sys) compile C, and one (etcd-client) compiles .proto files.
 need_compiler() {
     links || install_packages "a C compiler with the headers of the C library" gcc libc6-dev
     links || fail "\`cc\` can not compile and link a small program: what does \`cc --version\` say?"
+    compiles_proto || install_packages "protoc with its descriptions" protobuf-compiler libprotobuf-dev
+    compiles_proto || fail "\`protoc\` can not compile a small description: what does \`protoc --version\` say? (PROTOC names one of your own)"
 }
 
 # need_cargo COMPONENT...: cargo as new as Cargo.toml asks for, with these components.

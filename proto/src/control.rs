@@ -1,0 +1,92 @@
+//! What operators do: their orders, and the events that they look up.
+
+use boom_plan::audit::Audit;
+use boom_plan::fleet::Note;
+use boom_plan::id::Term;
+use boom_plan::orders::OperatorCommand;
+
+use crate::error::required;
+use crate::names::stage;
+use crate::orders::{stream_of_wire, stream_to_wire};
+use crate::{Error, v1};
+
+/// The request of an order: which call it is, and what it says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Order {
+    /// `AddStream`.
+    AddStream(v1::AddStreamRequest),
+    /// `RemoveStream`.
+    RemoveStream(v1::RemoveStreamRequest),
+    /// `PauseStream`.
+    PauseStream(v1::PauseStreamRequest),
+    /// `ResumeStream`.
+    ResumeStream(v1::ResumeStreamRequest),
+    /// `Scale`.
+    Scale(v1::ScaleRequest),
+    /// `Cordon`.
+    Cordon(v1::CordonRequest),
+    /// `Drain`.
+    Drain(v1::DrainRequest),
+    /// `Uncordon`.
+    Uncordon(v1::UncordonRequest),
+}
+
+impl From<&OperatorCommand> for Order {
+    fn from(command: &OperatorCommand) -> Self {
+        let text = ToString::to_string;
+        match command {
+            OperatorCommand::AddStream(id, stream) => {
+                Self::AddStream(v1::AddStreamRequest { stream: Some(stream_to_wire((id, stream))) })
+            }
+            OperatorCommand::RemoveStream(id) => Self::RemoveStream(v1::RemoveStreamRequest { stream: text(id) }),
+            OperatorCommand::PauseStream(id) => Self::PauseStream(v1::PauseStreamRequest { stream: text(id) }),
+            OperatorCommand::ResumeStream(id) => Self::ResumeStream(v1::ResumeStreamRequest { stream: text(id) }),
+            OperatorCommand::Cordon(node) => Self::Cordon(v1::CordonRequest { node: node.to_string() }),
+            OperatorCommand::Drain(node) => Self::Drain(v1::DrainRequest { node: node.to_string() }),
+            OperatorCommand::Uncordon(node) => Self::Uncordon(v1::UncordonRequest { node: node.to_string() }),
+            OperatorCommand::SetQuota { node, stage, workers } => {
+                let (node, stage) = (node.to_string(), v1::Stage::from(*stage).into());
+                Self::Scale(v1::ScaleRequest { node, stage, workers: *workers })
+            }
+        }
+    }
+}
+
+impl TryFrom<Order> for OperatorCommand {
+    type Error = Error;
+    fn try_from(order: Order) -> Result<Self, Error> {
+        Ok(match order {
+            Order::AddStream(request) => {
+                let (id, stream) = stream_of_wire(required(request.stream, "AddStreamRequest.stream")?)?;
+                Self::AddStream(id, stream)
+            }
+            Order::RemoveStream(request) => Self::RemoveStream(request.stream.parse()?),
+            Order::PauseStream(request) => Self::PauseStream(request.stream.parse()?),
+            Order::ResumeStream(request) => Self::ResumeStream(request.stream.parse()?),
+            Order::Cordon(request) => Self::Cordon(request.node.parse()?),
+            Order::Drain(request) => Self::Drain(request.node.parse()?),
+            Order::Uncordon(request) => Self::Uncordon(request.node.parse()?),
+            Order::Scale(request) => {
+                let (node, stage) = (request.node.parse()?, stage(request.stage, "ScaleRequest.stage")?);
+                Self::SetQuota { node, stage, workers: request.workers }
+            }
+        })
+    }
+}
+
+/// What happened in that term at that Unix time in milliseconds, for people to look up.
+pub fn event(audit: &Audit, term: Term, time_unix_ms: u64) -> v1::Event {
+    use v1::EventKind as Kind;
+    let (kind, version) = match audit {
+        Audit::Elected(_) => (Kind::Elected, None),
+        Audit::SteppedDown(..) => (Kind::SteppedDown, None),
+        Audit::Fleet(Note::Joined(_) | Note::Standing(..)) => (Kind::Node, None),
+        Audit::Fleet(Note::TopicFound(..) | Note::TopicGone(..)) => (Kind::Topic, None),
+        Audit::Ordered(_) => (Kind::Ordered, None),
+        Audit::Configured => (Kind::Configured, None),
+        Audit::Committed(version, _) => (Kind::Committed, Some(version.0)),
+        Audit::Uncertain(version) => (Kind::Uncertain, Some(version.0)),
+        Audit::Unsound(version, _) => (Kind::Unsound, Some(version.0)),
+    };
+    v1::Event { time_unix_ms, term: term.0, kind: kind.into(), text: audit.to_string(), plan_version: version }
+}

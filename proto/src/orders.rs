@@ -1,0 +1,104 @@
+//! What operators want: streams, modes of nodes, quotas that are set by hand.
+
+use std::collections::BTreeMap;
+
+use boom_plan::id::{NodeId, StreamId};
+use boom_plan::orders::{Bounds, Mode, Orders, Start, Stream};
+use boom_plan::quota::Stage;
+
+use crate::error::{map, required};
+use crate::names::{mode, stage};
+use crate::v1::start;
+use crate::{Error, v1};
+
+impl From<&Orders> for v1::Orders {
+    fn from(orders: &Orders) -> Self {
+        let mode = |(node, &mode): (&NodeId, &Mode)| {
+            let (node, mode) = (node.to_string(), v1::Mode::from(mode).into());
+            v1::NodeMode { node, mode }
+        };
+        Self {
+            streams: orders.streams.iter().map(stream_to_wire).collect(),
+            modes: orders.modes.iter().map(mode).collect(),
+            quotas: orders.quotas.iter().map(overrides_to_wire).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::Orders> for Orders {
+    type Error = Error;
+    fn try_from(orders: v1::Orders) -> Result<Self, Error> {
+        let mode = |entry: v1::NodeMode| Ok((entry.node.parse()?, mode(entry.mode, "NodeMode.mode")?));
+        Ok(Self {
+            streams: map(orders.streams.into_iter().map(stream_of_wire), "Orders.streams")?,
+            modes: map(orders.modes.into_iter().map(mode), "Orders.modes")?,
+            quotas: map(orders.quotas.into_iter().map(overrides_of_wire), "Orders.quotas")?,
+        })
+    }
+}
+
+fn overrides_to_wire((node, stages): (&NodeId, &BTreeMap<Stage, u32>)) -> v1::NodeOverrides {
+    let one = |(&stage, &workers): (&Stage, &u32)| {
+        let stage = v1::Stage::from(stage).into();
+        v1::StageWorkers { stage, workers }
+    };
+    v1::NodeOverrides { node: node.to_string(), stages: stages.iter().map(one).collect() }
+}
+
+fn overrides_of_wire(overrides: v1::NodeOverrides) -> Result<(NodeId, BTreeMap<Stage, u32>), Error> {
+    let one = |entry: v1::StageWorkers| Ok((stage(entry.stage, "StageWorkers.stage")?, entry.workers));
+    let stages = map(overrides.stages.into_iter().map(one), "NodeOverrides.stages")?;
+    Ok((overrides.node.parse()?, stages))
+}
+
+/// A stream with its name, as it goes over the wire.
+pub(crate) fn stream_to_wire((id, stream): (&StreamId, &Stream)) -> v1::NamedStream {
+    let Bounds { min, max, weight } = stream.bounds;
+    let stream = v1::Stream {
+        survey: stream.survey.clone(),
+        cluster: stream.cluster.clone(),
+        topics: stream.topics.to_string(),
+        start: Some(stream.start.into()),
+        paused: stream.paused,
+        bounds: Some(v1::Bounds { min, max, weight }),
+    };
+    v1::NamedStream { name: id.to_string(), stream: Some(stream) }
+}
+
+/// A stream with its name. Bounds that are not given are none.
+pub(crate) fn stream_of_wire(named: v1::NamedStream) -> Result<(StreamId, Stream), Error> {
+    let stream = required(named.stream, "NamedStream.stream")?;
+    let v1::Bounds { min, max, weight } = stream.bounds.unwrap_or_default();
+    let said = |text: String, field| if text.is_empty() { Err(Error::Missing(field)) } else { Ok(text) };
+    let stream = Stream {
+        survey: said(stream.survey, "Stream.survey")?,
+        cluster: said(stream.cluster, "Stream.cluster")?,
+        topics: stream.topics.parse()?,
+        start: required(stream.start, "Stream.start")?.try_into()?,
+        paused: stream.paused,
+        bounds: Bounds { min, max, weight },
+    };
+    Ok((named.name.parse()?, stream))
+}
+
+impl From<Start> for v1::Start {
+    fn from(start: Start) -> Self {
+        let at = match start {
+            Start::Earliest => start::At::Earliest(start::Earliest {}),
+            Start::Latest => start::At::Latest(start::Latest {}),
+            Start::At(time) => start::At::TimeUnixMs(time),
+        };
+        Self { at: Some(at) }
+    }
+}
+
+impl TryFrom<v1::Start> for Start {
+    type Error = Error;
+    fn try_from(start: v1::Start) -> Result<Self, Error> {
+        Ok(match required(start.at, "Start.at")? {
+            start::At::Earliest(_) => Self::Earliest,
+            start::At::Latest(_) => Self::Latest,
+            start::At::TimeUnixMs(time) => Self::At(time),
+        })
+    }
+}

@@ -1,0 +1,183 @@
+//! Arbitrary values of the domain types, with every variant of each.
+
+use boom_plan::fleet::Release;
+use boom_plan::id::{Incarnation, NodeId, Offset, Partition, PlanVersion, ProducerName, Sequence, StreamId, Term};
+use boom_plan::message::{HoldState, Holding, NodeInfo, Refusal, Register, Report, StageLoad};
+use boom_plan::orders::{Bounds, Mode, OperatorCommand, Orders, Start, Stream};
+use boom_plan::plan::{Assignment, FORMAT, Ownership, Plan};
+use boom_plan::quota::{NodeQuotas, Quota, QuotaReason, Stage};
+use boom_plan::reason::Reason;
+use boom_plan::time::Span;
+use boom_proto::node::{FromLeader, FromNode};
+use proptest::collection::{btree_map, btree_set};
+use proptest::option::of;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+fn node() -> impl Strategy<Value = NodeId> {
+    "[a-z0-9._-]{1,4}".prop_map(|name| name.parse().unwrap())
+}
+
+fn stream_id() -> impl Strategy<Value = StreamId> {
+    "[a-z]{1,3}".prop_map(|name| name.parse().unwrap())
+}
+
+fn producer() -> impl Strategy<Value = ProducerName> {
+    (node(), any::<u64>()).prop_map(|(node, life)| ProducerName { node, incarnation: Incarnation(life) })
+}
+
+fn partition() -> impl Strategy<Value = Partition> {
+    (stream_id(), "[a-z_0-9]{1,6}", any::<u32>()).prop_map(|(stream, topic, number)| Partition {
+        stream,
+        topic: topic.parse().unwrap(),
+        number,
+    })
+}
+
+fn stage() -> impl Strategy<Value = Stage> {
+    select(&Stage::ALL[..])
+}
+
+fn ownership() -> impl Strategy<Value = Ownership> {
+    prop_oneof![
+        Just(Ownership::Unplaced),
+        producer().prop_map(|owner| Ownership::Owned { owner }),
+        (producer(), of(node())).prop_map(|(owner, to)| Ownership::Revoking { owner, to }),
+    ]
+}
+
+fn reason() -> impl Strategy<Value = Reason> {
+    prop_oneof![
+        any::<u32>().prop_map(|of| Reason::LeastLoaded { of }),
+        producer().prop_map(|owner| Reason::OwnerDied { owner }),
+        producer().prop_map(|owner| Reason::OwnerLeft { owner }),
+        producer().prop_map(|owner| Reason::OwnerLeaves { owner }),
+        producer().prop_map(|owner| Reason::OwnerSuperseded { owner }),
+        node().prop_map(|node| Reason::OwnerDrained { node }),
+        (node(), node()).prop_map(|(from, to)| Reason::Balance { from, to }),
+        Just(Reason::StreamPaused),
+        Just(Reason::StreamRemoved),
+        Just(Reason::TopicGone),
+        any::<u64>().prop_map(|at| Reason::NightOver { at: Offset(at) }),
+        any::<u32>().prop_map(|others| Reason::NoneTakes { others }),
+    ]
+}
+
+fn assignment() -> impl Strategy<Value = Assignment> {
+    (ownership(), any::<u64>(), btree_set(producer(), 0..3), reason())
+        .prop_map(|(state, since, fence, reason)| Assignment { state, since: PlanVersion(since), fence, reason })
+}
+
+fn quotas() -> impl Strategy<Value = NodeQuotas> {
+    let reason = prop_oneof![
+        Just(QuotaReason::Share),
+        Just(QuotaReason::Override),
+        any::<u32>().prop_map(|asked| QuotaReason::Clipped { asked }),
+    ];
+    let quota = (any::<u32>(), reason).prop_map(|(workers, reason)| Quota { workers, reason });
+    (any::<u32>(), btree_map(stage(), quota, 0..4)).prop_map(|(capacity, stages)| NodeQuotas { capacity, stages })
+}
+
+fn stream() -> impl Strategy<Value = Stream> {
+    let start = prop_oneof![Just(Start::Earliest), Just(Start::Latest), any::<u64>().prop_map(Start::At)];
+    let topics = select(vec!["lsst-alerts-v11", "ztf_{YYYYMMDD}_programid{1,2,3}", "winter_{date}"]);
+    let bounds = (of(any::<u32>()), of(any::<u32>()), of(any::<u32>()));
+    ("[A-Z]{1,5}", "\\PC{1,5}", topics, start, any::<bool>(), bounds).prop_map(
+        |(survey, cluster, topics, start, paused, (min, max, weight))| {
+            let (topics, bounds) = (topics.parse().unwrap(), Bounds { min, max, weight });
+            Stream { survey, cluster, topics, start, paused, bounds }
+        },
+    )
+}
+
+fn orders() -> impl Strategy<Value = Orders> {
+    let modes = btree_map(node(), select(vec![Mode::Cordoned, Mode::Drained]), 0..3);
+    let quotas = btree_map(node(), btree_map(stage(), any::<u32>(), 0..4), 0..3);
+    (btree_map(stream_id(), stream(), 0..3), modes, quotas).prop_map(|(streams, modes, quotas)| Orders {
+        streams,
+        modes,
+        quotas,
+    })
+}
+
+pub(crate) fn plan() -> impl Strategy<Value = Plan> {
+    let owners = btree_map(partition(), assignment(), 0..6);
+    (any::<u64>(), any::<u64>(), owners, btree_map(node(), quotas(), 0..4), orders()).prop_map(
+        |(term, version, owners, quotas, orders)| {
+            let (term, version) = (Term(term), PlanVersion(version));
+            Plan { format: FORMAT, term, version, owners, quotas, orders }
+        },
+    )
+}
+
+fn load() -> impl Strategy<Value = StageLoad> {
+    any::<(u32, u64, u32, u16, u64)>().prop_map(|(queue, age, rate, busy, latency)| {
+        let (age, latency) = (Span(age), Span(latency));
+        StageLoad { queue, age, rate, busy, latency }
+    })
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    let state = select(vec![HoldState::Starting, HoldState::Running, HoldState::Releasing]);
+    let holding = (state, of(any::<u64>())).prop_map(|(state, next)| Holding { state, next: next.map(Offset) });
+    let holds = btree_map(partition(), holding, 0..5);
+    let stages = btree_map(stage(), load(), 0..4);
+    (producer(), any::<u64>(), of(any::<u64>()), any::<bool>(), holds, stages).prop_map(
+        |(who, sequence, seen, leaving, holds, stages)| {
+            let (sequence, seen) = (Sequence(sequence), seen.map(PlanVersion));
+            Report { who, sequence, seen, leaving, holds, stages }
+        },
+    )
+}
+
+fn register() -> impl Strategy<Value = Register> {
+    let info = (any::<u32>(), btree_set("\\PC{0,4}", 0..3), btree_map("[a-z]{1,4}", "\\PC{0,9}", 0..3))
+        .prop_map(|(cores, labels, addresses)| NodeInfo { cores, labels, addresses });
+    (info, of(any::<u64>()), report()).prop_map(|(info, ended, report)| Register {
+        info,
+        ended: ended.map(Incarnation),
+        report,
+    })
+}
+
+pub(crate) fn from_node() -> impl Strategy<Value = FromNode> {
+    let release = (producer(), any::<u64>(), partition()).prop_map(|(who, seen, partition)| Release {
+        who,
+        seen: PlanVersion(seen),
+        partition,
+    });
+    prop_oneof![
+        register().prop_map(FromNode::Register),
+        report().prop_map(FromNode::Report),
+        release.prop_map(FromNode::Released),
+        report().prop_map(FromNode::Left),
+    ]
+}
+
+pub(crate) fn from_leader() -> impl Strategy<Value = FromLeader> {
+    let heard = || (producer(), any::<u64>(), any::<u64>()).prop_map(|(to, t, s)| (to, Term(t), Sequence(s)));
+    let refusals = vec![Refusal::NotLeading, Refusal::NotRegistered, Refusal::Over, Refusal::Superseded];
+    prop_oneof![
+        heard().prop_map(|(to, term, sequence)| FromLeader::Welcome { to, term, sequence }),
+        heard().prop_map(|(to, term, sequence)| FromLeader::Acknowledged { to, term, sequence }),
+        (producer(), select(refusals)).prop_map(|(to, why)| FromLeader::Refused { to, why }),
+        (producer(), plan()).prop_map(|(to, plan)| FromLeader::Planned { to, plan }),
+    ]
+}
+
+pub(crate) fn command() -> impl Strategy<Value = OperatorCommand> {
+    prop_oneof![
+        (stream_id(), stream()).prop_map(|(id, stream)| OperatorCommand::AddStream(id, stream)),
+        stream_id().prop_map(OperatorCommand::RemoveStream),
+        stream_id().prop_map(OperatorCommand::PauseStream),
+        stream_id().prop_map(OperatorCommand::ResumeStream),
+        node().prop_map(OperatorCommand::Cordon),
+        node().prop_map(OperatorCommand::Drain),
+        node().prop_map(OperatorCommand::Uncordon),
+        (node(), stage(), of(any::<u32>())).prop_map(|(node, stage, workers)| OperatorCommand::SetQuota {
+            node,
+            stage,
+            workers
+        }),
+    ]
+}
