@@ -68,10 +68,10 @@ impl Member {
         Self { standing, heard, connected, info, sequence, seen: None, leaving: false, holds, released, stages }
     }
 
-    /// Takes a report in, unless it is over or has said something later. Gives whether it may change the plan.
-    pub(super) fn take(&mut self, report: &Report, now: Time) -> bool {
+    /// Takes a report in, unless it is over or has said something later. Gives whether that may change the plan.
+    pub(super) fn take(&mut self, report: &Report, now: Time) -> Option<bool> {
         if self.standing.is_over() || report.sequence <= self.sequence {
-            return false;
+            return None;
         }
         let states = |holds: &BTreeMap<Partition, Holding>| holds.values().map(|held| held.state).collect::<Vec<_>>();
         let is_news = self.seen != report.seen
@@ -85,7 +85,7 @@ impl Member {
         self.holds.clone_from(&report.holds);
         self.stages.clone_from(&report.stages);
         self.released.retain(|_, known| Some(*known) > report.seen);
-        is_news
+        Some(is_news)
     }
 
     /// What time makes of it, if that is something else than it was.

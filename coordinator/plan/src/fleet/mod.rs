@@ -238,10 +238,8 @@ impl Fleet {
 
     fn report(&mut self, report: &Report, now: Time, effect: &mut Effect) {
         let Some(member) = self.members.get_mut(&report.who) else { return };
-        if report.sequence <= member.sequence {
-            return;
-        }
-        effect.is_news |= member.take(report, now);
+        let Some(is_news) = member.take(report, now) else { return };
+        effect.is_news |= is_news;
         if matches!(member.standing, Standing::Awaited | Standing::Suspect) {
             self.set_standing(&report.who, Standing::Live, effect);
         }
