@@ -147,6 +147,11 @@ impl Books {
             && self.filters.iter().all(|b| b.decided == b.passed + b.rejected + b.failed)
     }
 
+    /// Leaves an input out: somebody else counts on.
+    pub fn forget(&mut self, source: &str) {
+        self.partitions.retain(|book| book.source != source);
+    }
+
     /// All alerts taken in.
     pub fn consumed(&self) -> u64 {
         self.partitions.iter().map(|book| book.consumed).sum()
