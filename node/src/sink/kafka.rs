@@ -2,7 +2,7 @@
 //!
 //! - A result is one record for each alert that passed, with its objectId as key, in Avro's single-object encoding (two bytes of mark, the
 //!   schema's CRC-64-AVRO fingerprint, the datum), compressed with zstd. The schema is that of `results.avro`.
-//! - A dead letter is the packet's bytes; headers say `reason`, `message`, `stage`, `survey`, `name`, and the origin: `source`, `offset`, `record`.
+//! - A dead letter is the packet's bytes, with headers that say why and where from (`boom_client::deadletters`).
 //! - The progress and the books are written of the partitions of which something was decided since the last commit, and of no others: they may
 //!   be another node's by now.
 //!
@@ -17,16 +17,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apache_avro::GenericSingleObjectWriter;
-use rdkafka::message::{Header, OwnedHeaders};
 use tokio_util::sync::CancellationToken;
 
 use self::producer::{Producer, Record};
-pub use self::progress::{Committed, Counts, Decided};
 use super::{Emission, Sink};
 use crate::compute::{Compute, Panicked};
 use crate::stage::DeadLetter;
 use crate::stage::record::{Provenance, ResultRecord, SCHEMA};
+use boom_client::deadletters::Headers;
 use boom_client::kafka::{Connection, Stopped};
+pub use boom_client::progress::{Committed, Counts, Decided};
 
 /// The largest record; of a larger dead letter the beginning is kept, and a header says its length.
 const MAX_BYTES: usize = 16 << 20;
@@ -128,6 +128,17 @@ impl Error {
     }
 }
 
+impl From<boom_client::progress::Error> for Error {
+    fn from(error: boom_client::progress::Error) -> Self {
+        use boom_client::progress::Error as Read;
+        match error {
+            Read::Connection(error) => Self::Connection(error),
+            Read::Damaged { key, problem } => Self::Damaged { key, problem },
+            Read::Stopped => Self::Stopped,
+        }
+    }
+}
+
 impl From<Stopped> for Error {
     fn from(_: Stopped) -> Self {
         Self::Stopped
@@ -196,7 +207,7 @@ pub async fn fence(connection: &Connection, name: &str, stop: CancellationToken)
 /// The settings are wrong, a record can not be read, or `stop`.
 pub async fn read_committed(connection: &Connection, topic: &str, stop: CancellationToken) -> Result<Committed, Error> {
     let (connection, topic) = (connection.clone(), topic.to_owned());
-    blocking(move || progress::read(&connection, &topic, &stop)).await
+    blocking(move || Ok(boom_client::progress::read(&connection, &topic, &stop)?)).await
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
@@ -232,12 +243,12 @@ impl Output {
             Ok::<_, Error>(Record { topic: config.progress.clone(), key, payload, headers: None })
         };
         for (partition, next) in emission.progress.iter().filter(|(source, _)| emission.touched.contains(*source)) {
-            let decided = Decided::of(partition, *next, &emission.books);
+            let decided = progress::decided(partition, *next, &emission.books);
             records.push(json(partition.clone(), serde_json::to_vec(&decided))?);
         }
-        let counts = Counts::of(&emission.books);
+        let counts = progress::counts(&emission.books);
         if counts != self.counts {
-            records.push(json(progress::producer_key(&config.name), serde_json::to_vec(&counts))?);
+            records.push(json(boom_client::progress::producer_key(&config.name), serde_json::to_vec(&counts))?);
         }
         if records.is_empty() {
             return Ok(());
@@ -264,23 +275,18 @@ fn encode(results: &[ResultRecord], provenance: &Provenance, topic: &str) -> Res
 
 fn dead_letter(letter: &DeadLetter, topic: &str) -> Record {
     let origin = &letter.origin;
-    let (offset, record, length) =
-        (origin.offset.to_string(), origin.record.to_string(), letter.bytes.len().to_string());
-    let said = [
-        ("reason", letter.reason),
-        ("message", &letter.message),
-        ("stage", letter.stage),
-        ("survey", letter.survey.unwrap_or_default()),
-        ("name", &letter.name),
-        ("source", &origin.source),
-        ("offset", &offset),
-        ("record", &record),
-        ("bytes", &length),
-    ];
-    let headers = said.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-        headers.insert(Header { key, value: Some(value.as_bytes()) })
-    });
+    let headers = Headers {
+        reason: letter.reason,
+        message: &letter.message,
+        stage: letter.stage,
+        survey: letter.survey,
+        name: &letter.name,
+        source: &origin.source,
+        offset: origin.offset,
+        record: origin.record,
+        bytes: letter.bytes.len() as u64,
+    };
     let kept = letter.bytes.len().min(MAX_BYTES - ENVELOPE);
     let key = origin.source.to_string();
-    Record { topic: topic.to_owned(), key, payload: letter.bytes[..kept].to_vec(), headers: Some(headers) }
+    Record { topic: topic.to_owned(), key, payload: letter.bytes[..kept].to_vec(), headers: Some(headers.write()) }
 }
