@@ -22,7 +22,7 @@ use boom_plan::time::Time;
 use boom_proto::control;
 use boom_proto::node::FromNode;
 use boom_proto::v1;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -106,6 +106,8 @@ struct Loop<S: Store, T> {
     listing: BTreeSet<String>,
     /// The last complaint about a plan that can not be stored.
     complaint: String,
+    /// The term in which it leads, for all to see.
+    term: watch::Sender<Option<Term>>,
 }
 
 /// The control loop with the streams of the configuration: its handle, and the future that runs it until `stop`, or until it can not go on.
@@ -116,19 +118,20 @@ pub fn control<S: Store, T: Topics>(
     stop: CancellationToken,
 ) -> (Control, impl Future<Output = Result<(), Error>> + Send) {
     let (tell, inputs) = mpsc::channel(INPUTS);
+    let (term, leads) = watch::channel(None);
     let run = async move {
         let (elected, asked, listing, complaint) = Default::default();
         let (sessions, hosts, waiting) = Default::default();
         let standing = Standing::stand(&shell.store, &shell.me);
         let (clock, machine, tasks) = (Clock(Instant::now()), Coordinator::new(config), JoinSet::new());
         #[rustfmt::skip]
-        let mut control = Loop { shell, machine, clock, standing, elected, sessions, hosts, waiting, asked, tasks, listing, complaint };
+        let mut control = Loop { shell, machine, clock, standing, elected, sessions, hosts, waiting, asked, tasks, listing, complaint, term };
         control.happen(Event::StreamsChanged(streams), None);
         let outcome = control.run(inputs, &stop).await;
         control.leave().await;
         outcome
     };
-    (Control::new(tell), run)
+    (Control::new(tell, leads), run)
 }
 
 impl<S: Store, T: Topics> Loop<S, T> {
@@ -152,7 +155,7 @@ impl<S: Store, T: Topics> Loop<S, T> {
     /// The process ends: whoever comes next can lead at once.
     async fn leave(mut self) {
         self.happen(Event::ElectionLost, None);
-        self.sessions.end_all(|to| self.not_leading(to));
+        self.end_sessions();
         if timeout(FAREWELL, self.standing.resign()).await.is_err() {
             warn!("the leadership could not be given up in {FAREWELL:?}: it ends with its lease");
         }
@@ -234,6 +237,8 @@ impl<S: Store, T: Topics> Loop<S, T> {
         for action in actions {
             self.carry_out(action, session);
         }
+        let term = self.machine.plan().and(self.machine.term());
+        self.term.send_if_modified(|told| std::mem::replace(told, term) != term);
     }
 
     fn carry_out(&mut self, action: Action, session: Option<SessionId>) {
@@ -286,6 +291,12 @@ impl<S: Store, T: Topics> Loop<S, T> {
         Message::Refused { to, why: Refusal::NotLeading, leader: self.shell.leaders.other() }
     }
 
+    fn end_sessions(&mut self) {
+        let leader = self.shell.leaders.other();
+        let farewell = |to| Message::Refused { to, why: Refusal::NotLeading, leader: leader.clone() };
+        self.sessions.end_all(farewell);
+    }
+
     /// Says why, and ends the session of whom this coordinator has nothing more to say to.
     fn refuse(&mut self, session: Option<SessionId>, to: ProducerName, why: Refusal) {
         let Some(session) = session.or_else(|| self.sessions.of(&to)) else { return };
@@ -315,7 +326,7 @@ impl<S: Store, T: Topics> Loop<S, T> {
     }
 
     fn step_down(&mut self) {
-        self.sessions.end_all(|to| Message::Refused { to, why: Refusal::NotLeading, leader: self.shell.leaders.other() });
+        self.end_sessions();
         self.hosts.clear();
         self.standing.again(&self.shell.store, &self.shell.me);
     }

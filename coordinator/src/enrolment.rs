@@ -19,7 +19,7 @@ const AGAIN: u32 = 10;
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Keeps the directory until `stop`, then takes this coordinator out.
-pub async fn keep<D: Directory>(directory: Arc<D>, me: Target, control: Control, stop: CancellationToken) {
+pub(crate) async fn keep<D: Directory>(directory: Arc<D>, me: Target, control: Control, stop: CancellationToken) {
     let (mut lease, mut written, mut round) = (None, None, 0u32);
     while !stop.is_cancelled() {
         if round.is_multiple_of(AGAIN) || lease.is_none() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
@@ -17,15 +17,15 @@ use crate::Error;
 use crate::control::{Control, View};
 use crate::leader::Leaders;
 use crate::metrics::Metrics;
-use crate::service::listener::Guarded;
+use crate::service::listener::{Guarded, Patience};
 use crate::store::directory::{Directory, Target};
 
 /// How long the control loop may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// So many connections there may be, and so long each may take to ask.
+/// So many connections there may be, one for each question, and so long each may take.
 const CONNECTIONS: usize = 64;
-const GREETING: Duration = Duration::from_secs(5);
+const QUESTION: Duration = Duration::from_secs(10);
 
 /// What it works with.
 #[derive(Debug)]
@@ -56,8 +56,12 @@ pub async fn serve<D: Directory>(
         .route("/livez", get(livez::<D>))
         .route("/readyz", get(readyz::<D>))
         .route("/http_sd", get(http_sd::<D>))
+        .layer(axum::middleware::map_response(async |mut response: Response| {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
+        }))
         .with_state(Arc::new(monitored));
-    let listener = Guarded::new(listener, CONNECTIONS, GREETING);
+    let listener = Guarded::new(listener, CONNECTIONS, Patience::InAll(QUESTION));
     let serve = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
     serve.await.map_err(|error| Error::Task { what: "the HTTP server", why: error.to_string() })
 }

@@ -29,7 +29,7 @@ use crate::control::Control;
 use crate::events::EventLog;
 use crate::leader::Leaders;
 use crate::metrics::Counters;
-use listener::Guarded;
+use listener::{Guarded, Patience};
 
 /// How often a silent connection is tried, and how long the answer may take: a dead peer's session ends within 4 s.
 const PROBE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(2));
@@ -88,7 +88,7 @@ pub async fn serve(
     serving: Serving,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let (limits, token) = (serving.limits, serving.token.clone());
+    let (limits, token, control) = (serving.limits, serving.token.clone(), serving.control.clone());
     let (health, reporter) = health().await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(boom_proto::DESCRIPTORS)
@@ -107,18 +107,18 @@ pub async fn serve(
     }
     let nodes = NodeServiceServer::new(node::Nodes::new(serving.clone(), stop.clone()));
     let nodes = nodes.max_decoding_message_size(limits.message_bytes);
-    let operators = ControlServiceServer::new(control::Operators::new(serving.clone(), stop.clone()));
+    let operators = ControlServiceServer::new(control::Operators::new(serving, stop.clone()));
     let operators = operators.max_decoding_message_size(limits.message_bytes);
     let router = server
         .add_service(InterceptedService::new(nodes, token.clone()))
         .add_service(InterceptedService::new(operators, token))
         .add_service(health)
         .add_service(reflection);
-    let incoming = Guarded::new(listener, limits.connections, GREETING).into_stream();
+    let incoming = Guarded::new(listener, limits.connections, Patience::ToSpeak(GREETING)).into_stream();
     let serve = router.serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     tokio::select! {
         served = serve => served.map_err(failed),
-        () = say_health(reporter, serving) => Ok(()),
+        () = say_health(reporter, control) => Ok(()),
     }
 }
 
@@ -143,15 +143,11 @@ async fn health() -> (HealthServer<HealthService>, HealthReporter) {
 }
 
 /// Says under a name of its own whether this coordinator leads.
-async fn say_health(reporter: HealthReporter, serving: Serving) {
-    let mut said = false;
+async fn say_health(reporter: HealthReporter, mut control: Control) {
     loop {
-        let leads = matches!(serving.control.look().await, Ok(Some(_)));
-        if said != leads {
-            said = leads;
-            let status = if leads { ServingStatus::Serving } else { ServingStatus::NotServing };
-            reporter.set_service_status(LEADING, status).await;
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        let leads = control.term().is_some();
+        let status = if leads { ServingStatus::Serving } else { ServingStatus::NotServing };
+        reporter.set_service_status(LEADING, status).await;
+        control.term_changed().await;
     }
 }

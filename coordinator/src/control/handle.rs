@@ -11,7 +11,7 @@ use boom_plan::plan::Plan;
 use boom_plan::time::Time;
 use boom_proto::node::FromNode;
 use boom_proto::v1;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::outbox::Outbox;
 use super::sessions::SessionId;
@@ -66,11 +66,24 @@ pub struct View {
 #[derive(Debug, Clone)]
 pub struct Control {
     inputs: mpsc::Sender<Input>,
+    term: watch::Receiver<Option<Term>>,
 }
 
 impl Control {
-    pub(super) fn new(inputs: mpsc::Sender<Input>) -> Self {
-        Self { inputs }
+    pub(super) fn new(inputs: mpsc::Sender<Input>, term: watch::Receiver<Option<Term>>) -> Self {
+        Self { inputs, term }
+    }
+
+    /// The term in which this coordinator leads, if it does.
+    pub fn term(&self) -> Option<Term> {
+        *self.term.borrow()
+    }
+
+    /// Comes back when it begins or ceases to lead, or leads in another term; never when the loop has ended.
+    pub async fn term_changed(&mut self) {
+        if self.term.changed().await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// Carries an order out: gives a version of the plan that has it.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use boom_plan::id::Term;
 use boom_plan::orders::OperatorCommand;
 use boom_proto::control::Order;
 use boom_proto::v1::control_service_server::ControlService;
@@ -43,9 +44,9 @@ impl Operators {
         view.ok_or_else(|| status::not_leading(self.serving.leaders.other()))
     }
 
-    fn leader(&self, view: &View) -> v1::Leader {
+    fn leader(&self, term: Term) -> v1::Leader {
         let me = self.serving.leaders.me();
-        v1::Leader { name: me.name.clone(), address: me.address.clone(), term: view.term.0 }
+        v1::Leader { name: me.name.clone(), address: me.address.clone(), term: term.0 }
     }
 
     async fn order(&self, order: Order) -> Answered<v1::OrderResponse> {
@@ -81,14 +82,14 @@ impl Operators {
 #[tonic::async_trait]
 impl ControlService for Operators {
     async fn who_leads(&self, _: Request<v1::WhoLeadsRequest>) -> Answered<v1::WhoLeadsResponse> {
-        let view = self.serving.control.look().await.ok().flatten();
-        let leader = view.map(|view| self.leader(&view)).or_else(|| self.serving.leaders.other());
+        let mine = self.serving.control.term().map(|term| self.leader(term));
+        let leader = mine.or_else(|| self.serving.leaders.other());
         Ok(Response::new(v1::WhoLeadsResponse { leader, answered_by: self.serving.leaders.me().name.clone() }))
     }
 
     async fn get_status(&self, _: Request<v1::GetStatusRequest>) -> Answered<v1::GetStatusResponse> {
         let view = self.view().await?;
-        Ok(Response::new(show::status(&view, self.leader(&view))))
+        Ok(Response::new(show::status(&view, self.leader(view.term))))
     }
 
     async fn list_nodes(&self, _: Request<v1::ListNodesRequest>) -> Answered<v1::ListNodesResponse> {
@@ -181,7 +182,7 @@ async fn tell_events(
             return Ok(());
         }
         while *news.borrow_and_update() == newest {
-            if !matches!(serving.control.look().await, Ok(Some(_))) {
+            if serving.control.term().is_none() {
                 return Err(status::not_leading(serving.leaders.other()));
             }
             // Whether there is news or not, it looks again.

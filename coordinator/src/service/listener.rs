@@ -23,13 +23,22 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Guarded {
     listener: TcpListener,
     free: Arc<Semaphore>,
-    greeting: Duration,
+    patience: Patience,
+}
+
+/// How long a connection may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Patience {
+    /// To say the first thing; then its protocol looks after it.
+    ToSpeak(Duration),
+    /// For all that it is there for.
+    InAll(Duration),
 }
 
 impl Guarded {
-    /// At most so many connections, each of which says something within `greeting`.
-    pub(crate) fn new(listener: TcpListener, connections: usize, greeting: Duration) -> Self {
-        Self { listener, free: Arc::new(Semaphore::new(connections)), greeting }
+    /// At most so many connections, with so much patience for each.
+    pub(crate) fn new(listener: TcpListener, connections: usize, patience: Patience) -> Self {
+        Self { listener, free: Arc::new(Semaphore::new(connections)), patience }
     }
 
     /// The next connection. While there are too many, those who come wait.
@@ -40,8 +49,12 @@ impl Guarded {
                 Ok((stream, peer)) => {
                     // Small messages are answered at once; where that can not be had, later.
                     drop(stream.set_nodelay(true));
-                    let silence = Some(Box::pin(sleep(self.greeting)));
-                    return (Connection { stream, silence, _permit: permit }, peer);
+                    let (until, ends) = match self.patience {
+                        Patience::ToSpeak(patience) => (patience, false),
+                        Patience::InAll(patience) => (patience, true),
+                    };
+                    let silence = Some(Box::pin(sleep(until)));
+                    return (Connection { stream, silence, ends, _permit: permit }, peer);
                 }
                 Err(error) => {
                     debug!(%error, "accepting a connection");
@@ -79,11 +92,13 @@ impl axum::serve::Listener for Guarded {
     }
 }
 
-/// A connection. It fails when its peer does not say anything in time.
+/// A connection. Reading fails when its time is over.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
     silence: Option<Pin<Box<Sleep>>>,
+    /// Whether its time is over even if it speaks.
+    ends: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -91,15 +106,13 @@ impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() {
-            self.silence = None;
+            if !self.ends {
+                self.silence = None;
+            }
             return read;
         }
-        match &mut self.silence {
-            Some(silence) if silence.as_mut().poll(cx).is_ready() => {
-                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer says nothing")))
-            }
-            _ => Poll::Pending,
-        }
+        let is_over = self.silence.as_mut().is_some_and(|silence| silence.as_mut().poll(cx).is_ready());
+        if is_over { Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes too long"))) } else { Poll::Pending }
     }
 }
 
@@ -147,7 +160,7 @@ mod tests {
     async fn a_peer_that_says_nothing_is_let_go_and_makes_room_for_the_next() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let guarded = Guarded::new(listener, 1, Duration::from_millis(50));
+        let guarded = Guarded::new(listener, 1, Patience::ToSpeak(Duration::from_millis(50)));
         let _silent = TcpStream::connect(address).await.unwrap();
         let (mut first, _) = guarded.next().await;
         let mut speaks = TcpStream::connect(address).await.unwrap();
