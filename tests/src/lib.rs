@@ -3,12 +3,14 @@
 //! A scenario is a file in `tests/tests`; what only one of them needs lives there.
 #![forbid(unsafe_code)]
 
+pub mod cluster;
 pub mod coordinator;
 pub mod emission;
 pub mod eventually;
 pub mod fake_node;
 pub mod kafka;
 pub mod mongod;
+pub mod night;
 pub mod node;
 pub mod oracle;
 pub mod output;
