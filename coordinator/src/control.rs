@@ -30,8 +30,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use handle::{Control, Host, View};
 use handle::{Answer, Input};
+pub use handle::{Control, Host, View};
 use outbox::Message;
 use sessions::{SessionId, Sessions};
 use standing::Standing;

@@ -95,7 +95,8 @@ pub async fn run(config: Config, ready: impl FnOnce(Addresses), stop: Cancellati
 async fn until_ended(mut parts: JoinSet<Result<(), Error>>, stop: &CancellationToken) -> Result<(), Error> {
     let mut outcome = Ok(());
     let first = tokio::select! { () = stop.cancelled() => None, ended = parts.join_next() => ended };
-    let panicked = |error: tokio::task::JoinError| Error::Task { what: "a part of the coordinator", why: error.to_string() };
+    let panicked =
+        |error: tokio::task::JoinError| Error::Task { what: "a part of the coordinator", why: error.to_string() };
     if let Some(ended) = first {
         outcome = ended.map_err(panicked).and_then(|ended| ended);
         stop.cancel();

@@ -112,7 +112,8 @@ impl Desk {
     async fn session(&self, id: u64, who: &str) -> Arc<Outbox> {
         let (outbox, report) = (Arc::new(Outbox::default()), report(who));
         self.control.opened(SessionId(id), Arc::clone(&outbox)).await;
-        let register = FromNode::Register(Register { info: NodeInfo { cores: 1, ..NodeInfo::default() }, ended: None, report });
+        let register =
+            FromNode::Register(Register { info: NodeInfo { cores: 1, ..NodeInfo::default() }, ended: None, report });
         self.control.said(SessionId(id), register, None).await;
         outbox
     }
