@@ -307,10 +307,10 @@ impl<S: Store, T: Topics> Loop<S, T> {
             Refusal::NotLeading => self.sessions.tell(session, self.not_leading(to)),
             _ => self.sessions.tell(session, Message::Refused { to, why, leader: None }),
         }
-        if matches!(why, Refusal::NotLeading | Refusal::Superseded) {
-            if let Some(who) = self.sessions.end(session) {
-                self.happen(Event::SessionClosed(who), None);
-            }
+        if matches!(why, Refusal::NotLeading | Refusal::Superseded)
+            && let Some(who) = self.sessions.end(session)
+        {
+            self.happen(Event::SessionClosed(who), None);
         }
     }
 
