@@ -453,6 +453,71 @@ async fn with_tls_only_who_has_a_certificate_is_let_in() {
     eventually("it is welcome", || node.seen().welcomes == 1);
 }
 
+/// An etcd that speaks TLS alone, and asks for a certificate.
+struct TlsEtcd(std::process::Child);
+
+impl TlsEtcd {
+    /// It listens on a port that was free a moment ago: etcd takes no listener from others.
+    fn start(directory: &Path, authority: &Authority) -> (Self, String) {
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (client, peer) = (format!("https://{}", free()), format!("http://{}", free()));
+        let (certificate, key) = authority.sign("127.0.0.1");
+        for (name, text) in [("etcd.pem", certificate), ("etcd.key", key), ("etcd-ca.pem", authority.pem())] {
+            std::fs::write(directory.join(name), text).unwrap();
+        }
+        let log = std::fs::File::create(directory.join("etcd.log")).unwrap();
+        let cluster = format!("t={peer}");
+        let mut command = std::process::Command::new("etcd");
+        command.current_dir(directory).args(["--name", "t", "--data-dir", "etcd", "--client-cert-auth"]);
+        command.args(["--cert-file", "etcd.pem", "--key-file", "etcd.key", "--trusted-ca-file", "etcd-ca.pem"]);
+        command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+        command.args([
+            "--listen-peer-urls",
+            &peer,
+            "--initial-advertise-peer-urls",
+            &peer,
+            "--initial-cluster",
+            &cluster,
+        ]);
+        let started = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        (Self(started), client)
+    }
+}
+
+impl Drop for TlsEtcd {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_is_reached_over_tls_and_past_a_member_that_is_away() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let directory = tempfile::tempdir().unwrap();
+    let (_etcd, url) = TlsEtcd::start(directory.path(), &authority);
+    let start = |name: &str, signed: &Authority| {
+        let (certificate, key) = signed.sign("coordinator");
+        let path = |file: &str, text: &str| {
+            let path = directory.path().join(format!("{name}-{file}"));
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let (ca, certificate, key) = (path("ca", &authority.pem()), path("pem", &certificate), path("key", &key));
+        let toml = format!(
+            "[etcd]\nendpoints = ['https://127.0.0.1:1', '{url}']\nlease_s = 2\n\
+             tls = {{ authority = '{ca}', certificate = '{certificate}', key = '{key}' }}\n"
+        );
+        Coordinator::start(directory.path(), name, &toml)
+    };
+    let coordinators = [start("a", &authority)];
+    leading(&coordinators).await;
+    let unknown = start("b", &stranger);
+    assert_eq!(unknown.get("/readyz").0, 503);
+    assert_eq!(coordinators[0].get("/readyz").0, 200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_strangers_cost_is_bounded() {
     let cluster = Cluster { more: "[grpc]\nmax_sessions = 1\n".to_owned(), ..Cluster::new("bounds") };
