@@ -107,6 +107,11 @@ impl Books {
         self.partitions.iter().all(Partition::balances) && self.filters.iter().all(FilterBook::balances)
     }
 
+    /// Leaves an input out: somebody else counts on.
+    pub fn forget(&mut self, source: &str) {
+        self.partitions.retain(|book| book.source != source);
+    }
+
     /// All alerts taken in.
     pub fn consumed(&self) -> u64 {
         self.partitions.iter().map(|book| book.consumed).sum()

@@ -3,8 +3,10 @@
 //! A scenario is a file in `tests/tests`; what only one of them needs lives there.
 #![forbid(unsafe_code)]
 
+pub mod coordinator;
 pub mod emission;
 pub mod eventually;
+pub mod fake_node;
 pub mod kafka;
 pub mod mongod;
 pub mod node;

@@ -3,8 +3,8 @@
 //! - A result is one record for each alert that passed, with its objectId as key, in Avro's single-object encoding (two bytes of mark, the
 //!   schema's CRC-64-AVRO fingerprint, the datum), compressed with zstd. The schema is that of `results.avro`.
 //! - A dead letter is the packet's bytes, with headers that say why and where from (`boom_client::deadletters`).
-//! - The progress and the books of a partition are written when they have changed, and never those of a partition of which nothing was
-//!   decided since: it may be another node's by now.
+//! - The progress and the books are written of the partitions of which something was decided since the last commit, and of no others: they may
+//!   be another node's by now.
 //!
 //! There is one producer. Who opens a sink of its name, or calls [`fence`], has it fenced: it can commit nothing any more and says
 //! [`Error::Fenced`]. A transaction that stays open longer than its timeout is aborted by Kafka, which fences as well.
@@ -13,7 +13,6 @@ mod producer;
 mod progress;
 mod topics;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -152,7 +151,6 @@ pub struct Kafka {
     config: Arc<Config>,
     compute: Compute,
     provenance: Arc<Provenance>,
-    stop: CancellationToken,
     output: Arc<Mutex<Output>>,
 }
 
@@ -168,10 +166,6 @@ struct Output {
     producer: Producer,
     /// Set by the first error: nothing is committed after it.
     ended: Option<Ended>,
-    /// What the last commit held, by partition.
-    committed: BTreeMap<String, Decided>,
-    /// What was read of partitions that no commit has touched since.
-    read: BTreeMap<String, Decided>,
     counts: Counts,
 }
 
@@ -193,25 +187,8 @@ impl Kafka {
             Producer::open(&of.connection, &of.name, of.transaction_timeout, &until)
         });
         let producer = producer.await?;
-        let (committed, read, counts) = Default::default();
-        let output = Arc::new(Mutex::new(Output { producer, ended: None, committed, read, counts }));
-        Ok(Self { config, compute, provenance, stop, output })
-    }
-
-    /// What was committed last of each of these partitions; of one that is new nothing. Fence their former owner first.
-    ///
-    /// # Errors
-    /// As [`read_committed`].
-    pub async fn read_progress(&mut self, partitions: &[String]) -> Result<BTreeMap<String, Decided>, Error> {
-        let all = read_committed(&self.config.connection, &self.config.progress, self.stop.clone()).await?;
-        let wanted = all.partitions.into_iter().filter(|(partition, _)| partitions.contains(partition));
-        let wanted: BTreeMap<_, _> = wanted.collect();
-        self.output().read.extend(wanted.clone());
-        Ok(wanted)
-    }
-
-    fn output(&self) -> std::sync::MutexGuard<'_, Output> {
-        self.output.lock().expect("nobody panics with the output")
+        let output = Arc::new(Mutex::new(Output { producer, ended: None, counts: Counts::default() }));
+        Ok(Self { config, compute, provenance, output })
     }
 }
 
@@ -261,13 +238,13 @@ impl Output {
             });
         }
         records.extend(emission.dead_letters.iter().map(|letter| dead_letter(letter, &config.dead_letters)));
-        let moved = self.moved(emission);
         let json = |key: String, value: serde_json::Result<Vec<u8>>| {
             let payload = value.map_err(|error| Error::Encode(error.to_string()))?;
             Ok::<_, Error>(Record { topic: config.progress.clone(), key, payload, headers: None })
         };
-        for (partition, decided) in &moved {
-            records.push(json(partition.clone(), serde_json::to_vec(decided))?);
+        for (partition, next) in emission.progress.iter().filter(|(source, _)| emission.touched.contains(*source)) {
+            let decided = progress::decided(partition, *next, &emission.books);
+            records.push(json(partition.clone(), serde_json::to_vec(&decided))?);
         }
         let counts = progress::counts(&emission.books);
         if counts != self.counts {
@@ -280,20 +257,8 @@ impl Output {
             self.ended = Some(if matches!(error, Error::Fenced { .. }) { Ended::Fenced } else { Ended::Failed });
             return Err(error);
         }
-        self.read.retain(|partition, _| !moved.contains_key(partition));
-        self.committed.extend(moved);
         self.counts = counts;
         Ok(())
-    }
-
-    /// The partitions of which something was decided since the last commit.
-    fn moved(&self, emission: &Emission) -> BTreeMap<String, Decided> {
-        let known = |partition: &String, decided: &Decided| {
-            [&self.committed, &self.read].iter().any(|known| known.get(partition) == Some(decided))
-        };
-        let decided = emission.progress.iter();
-        let decided = decided.map(|(source, next)| (source.clone(), progress::decided(source, *next, &emission.books)));
-        decided.filter(|(partition, decided)| !known(partition, decided)).collect()
     }
 }
 
