@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use boom_client::deadletters::{DeadLetter, Id, Mark, Retrier, find, marks, read};
+use boom_client::kafka::Connection;
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -109,38 +110,35 @@ impl ListArgs {
         })?;
         let newest = newest.into_sorted();
         if self.json {
-            return newest
-                .iter()
-                .try_for_each(|letter| output::line(&as_json(letter, mark(&retried, letter))))
-                .map(|()| ExitCode::SUCCESS);
-        }
-        if reasons.is_empty() {
+            newest.iter().try_for_each(|letter| output::line(&as_json(letter, mark(&retried, letter))))?;
+        } else if reasons.is_empty() {
             writeln!(io::stderr(), "no dead letters in {}", topics.dead_letters)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        output::text(&table(
-            ["reason", "count"],
-            reasons.into_iter().map(|(reason, count)| [reason, count.to_string()]),
-            &[1],
-        ))?;
-        if !newest.is_empty() {
-            let row = |letter: &DeadLetter| {
-                let again = mark(&retried, letter).map_or_else(String::new, |mark| format!("to {}", mark.to));
-                [
-                    letter.id.to_string(),
-                    when::stamp(letter.time_ms),
-                    letter.reason.clone(),
-                    letter.stage.clone(),
-                    letter.origin(),
-                    letter.length.to_string(),
-                    again,
-                ]
-            };
-            let header = ["id", "when", "reason", "stage", "origin", "bytes", "retried"];
-            output::text(&format!("\n{}", table(header, newest.iter().map(row), &[5])))?;
+        } else {
+            output::text(&tables(reasons, &newest, &retried))?;
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn tables(reasons: BTreeMap<String, u64>, newest: &[DeadLetter], retried: &BTreeMap<String, Mark>) -> String {
+    let reasons = reasons.into_iter().map(|(reason, count)| [reason, count.to_string()]);
+    let text = table(["reason", "count"], reasons, &[1]);
+    if newest.is_empty() {
+        return text;
+    }
+    let row = |letter: &DeadLetter| {
+        [
+            letter.id.to_string(),
+            when::stamp(letter.time_ms),
+            letter.reason.clone(),
+            letter.stage.clone(),
+            letter.origin(),
+            letter.length.to_string(),
+            mark(retried, letter).map_or_else(String::new, |mark| format!("to {}", mark.to)),
+        ]
+    };
+    let header = ["id", "when", "reason", "stage", "origin", "bytes", "retried"];
+    format!("{text}\n\n{}", table(header, newest.iter().map(row), &[5]))
 }
 
 /// The newest so many.
@@ -239,45 +237,52 @@ impl RetryArgs {
                 Usage(format!("{} is where dead letters are: name a topic that a stream reads", self.to)).into()
             );
         }
-        let wanted: BTreeSet<Id> = self.ids.iter().copied().collect();
         let mut retrier = Retrier::open(&connection, &topics.dead_letters, &topics.retried)?;
         let mut tally = Tally { json: self.json, ..Tally::default() };
-        let mut held = (Vec::new(), 0);
-        let mut take = |letter: DeadLetter| -> anyhow::Result<()> {
-            if let Some(mark) = retrier.mark(&letter).filter(|_| !self.again) {
-                tally.passed_over += 1;
-                return tally.say(
-                    &letter,
-                    &format!("not sent: it was sent to {} at {}", mark.to, when::civil(mark.time_unix_ms)),
-                );
-            }
-            if held.0.len() >= HELD.0 || held.1 + letter.bytes.len() > HELD.1 {
-                tally.left += 1;
-                return Ok(());
-            }
-            held.1 += letter.bytes.len();
-            held.0.push(letter);
-            Ok(())
-        };
-        if wanted.is_empty() {
-            let mut outcome = Ok(());
-            read(&connection, &topics.dead_letters, |letter| {
-                if outcome.is_ok() && self.reason.as_ref() == Some(&letter.reason) {
-                    outcome = take(letter);
-                }
-            })?;
-            outcome?;
-        } else {
-            for id in wanted {
-                take(find(&connection, &topics.dead_letters, id)?)?;
-            }
-        }
-        for letters in together(held.0) {
+        let letters = self.select(&connection, &topics.dead_letters, &retrier, &mut tally)?;
+        for letters in together(letters) {
             retrier.send(&connection, &letters, &self.to)?;
             tally.sent += letters.len();
             letters.iter().try_for_each(|letter| tally.say(letter, &format!("sent to {}", self.to)))?;
         }
         tally.end()
+    }
+
+    /// What is to be sent, as much of it as one command holds.
+    fn select(
+        &self,
+        connection: &Connection,
+        topic: &str,
+        retrier: &Retrier,
+        tally: &mut Tally,
+    ) -> anyhow::Result<Vec<DeadLetter>> {
+        let (mut held, mut bytes) = (Vec::new(), 0);
+        let mut take = |letter: DeadLetter| {
+            if let Some(mark) = retrier.mark(&letter).filter(|_| !self.again) {
+                tally.passed_over += 1;
+                let what = format!("not sent: it was sent to {} at {}", mark.to, when::civil(mark.time_unix_ms));
+                return tally.say(&letter, &what);
+            }
+            if held.len() >= HELD.0 || bytes + letter.bytes.len() > HELD.1 {
+                tally.left += 1;
+                return Ok(());
+            }
+            bytes += letter.bytes.len();
+            held.push(letter);
+            Ok(())
+        };
+        let wanted: BTreeSet<Id> = self.ids.iter().copied().collect();
+        let mut outcome = Ok(());
+        if wanted.is_empty() {
+            read(connection, topic, |letter| {
+                if outcome.is_ok() && self.reason.as_ref() == Some(&letter.reason) {
+                    outcome = take(letter);
+                }
+            })?;
+        } else {
+            outcome = wanted.into_iter().try_for_each(|id| take(find(connection, topic, id)?));
+        }
+        outcome.map(|()| held)
     }
 }
 

@@ -144,7 +144,6 @@ impl Ledger {
     }
 
     fn show(&self) -> String {
-        let word = |balances: bool| if balances { "yes" } else { "NO" }.to_owned();
         let row = |row: &Row| {
             let [consumed, decided, repeated, dead] = row.counts.map(|count| count.to_string());
             [
@@ -172,15 +171,7 @@ impl Ledger {
         let header = ["partition", "survey", "next", "consumed", "decided", "repeated", "dead", "balances"];
         let mut text = table(header, self.partitions.iter().map(row).chain([total]), &[2, 3, 4, 5, 6]);
         if !self.filters.is_empty() {
-            let row = |book: &FilterBook| {
-                let [decided, passed, rejected, failed] =
-                    [book.decided, book.passed, book.rejected, book.failed].map(|count| count.to_string());
-                let name = if book.suspended { format!("{} (suspended)", book.filter) } else { book.filter.clone() };
-                let version = book.version.chars().take(12).collect();
-                [name, version, decided, passed, rejected, failed, word(book.balances())]
-            };
-            let header = ["filter", "version", "decided", "passed", "rejected", "failed", "balances"];
-            text += &format!("\n\n{}", table(header, self.filters.iter().map(row), &[2, 3, 4, 5]));
+            text += &format!("\n\n{}", filters(&self.filters));
         }
         if !self.dead_letters.is_empty() {
             let rows = self.dead_letters.iter().map(|(reason, count)| [reason.clone(), count.to_string()]);
@@ -188,6 +179,22 @@ impl Ledger {
         }
         text + if self.balances() { "\n\nthe books balance" } else { "\n\nTHE BOOKS DO NOT BALANCE" }
     }
+}
+
+fn word(balances: bool) -> String {
+    if balances { "yes" } else { "NO" }.to_owned()
+}
+
+fn filters(books: &[FilterBook]) -> String {
+    let row = |book: &FilterBook| {
+        let [decided, passed, rejected, failed] =
+            [book.decided, book.passed, book.rejected, book.failed].map(|count| count.to_string());
+        let name = if book.suspended { format!("{} (suspended)", book.filter) } else { book.filter.clone() };
+        let version = book.version.chars().take(12).collect();
+        [name, version, decided, passed, rejected, failed, word(book.balances())]
+    };
+    let header = ["filter", "version", "decided", "passed", "rejected", "failed", "balances"];
+    table(header, books.iter().map(row), &[2, 3, 4, 5])
 }
 
 /// The topic of `stream/topic/number`.

@@ -35,7 +35,7 @@ impl NodesArgs {
         if self.json {
             output::pretty(&nodes.iter().map(as_json).collect())?;
         } else if nodes.is_empty() {
-            writeln!(std::io::stderr(), "no node has come to the leader yet; start one with `boom-node cluster`")?;
+            writeln!(std::io::stderr(), "no node has come to the leader yet; start one with `boom-node serve`")?;
         } else {
             let header = [
                 "node",

@@ -158,10 +158,10 @@ impl KafkaArgs {
     ///
     /// # Errors
     /// All that is wrong with the configuration.
-    pub(crate) fn kafka(self) -> anyhow::Result<Kafka> {
-        let mut kafka = of_process(self.config)?.kafka;
-        if let Some(brokers) = self.brokers {
-            kafka.connection.brokers = brokers;
+    pub(crate) fn kafka(&self) -> anyhow::Result<Kafka> {
+        let mut kafka = of_process(self.config.clone())?.kafka;
+        if let Some(brokers) = &self.brokers {
+            kafka.connection.brokers.clone_from(brokers);
         }
         Ok(kafka)
     }

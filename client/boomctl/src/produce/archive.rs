@@ -137,7 +137,18 @@ fn tar(stream: Box<dyn Read>, name: &str, take: &mut dyn FnMut(Packet) -> bool) 
             continue;
         }
         let member = entry.path().map_or_else(|_| "a member".to_owned(), |path| path.display().to_string());
-        if !packet(entry, format!("{name}:{member}"), take).with_context(broken)? {
+        let size = entry.size();
+        // A member that is cut off reads as if it ended there.
+        let mut whole = true;
+        let taken = packet(entry, format!("{name}:{member}"), &mut |packet| {
+            whole = packet.bytes.len() as u64 == size;
+            whole && take(packet)
+        });
+        let taken = taken.with_context(broken)?;
+        if !whole {
+            bail!(broken());
+        }
+        if !taken {
             return Ok(false);
         }
     }
@@ -205,7 +216,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("night.tar");
         let tar = tarred(&[("a.avro", b"one"), ("b.avro", &[7; 2000])]);
-        std::fs::write(&path, &tar[..1600]).unwrap();
+        // The second member has its header at 1024 and ends behind 3536.
+        std::fs::write(&path, &tar[..2600]).unwrap();
         let mut taken = 0;
         let error = Archive::open(&path)
             .unwrap()
