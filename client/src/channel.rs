@@ -274,18 +274,17 @@ impl Cluster {
                 }
             };
             let client = ControlServiceClient::new(self.link(&coordinator)?).max_decoding_message_size(MAX_ANSWER);
-            let status = match timeout(left.min(ATTEMPT), ask(client, Request::new(question.clone()))).await {
-                Ok(Ok(answer)) => {
+            let asked = ask(client, Request::new(question.clone()));
+            let status = match answer(left.min(ATTEMPT), asked).await {
+                Ok(answer) => {
                     self.leads(&coordinator);
-                    return Ok((answer.into_inner(), coordinator));
+                    return Ok((answer, coordinator));
                 }
-                Ok(Err(status)) => status,
-                Err(_) => Status::deadline_exceeded(format!("it has not answered within {:?}", left.min(ATTEMPT))),
+                Err(status) => status,
             };
             if !self.failed(&coordinator, &status) {
                 return Err(refused(what, coordinator, &status));
             }
-            tracing::debug!(%coordinator, "{what}: {status}");
             last = (coordinator, said(&status));
         }
     }
@@ -321,6 +320,14 @@ impl Cluster {
     fn state(&self) -> MutexGuard<'_, State> {
         // What is in it is whole after each statement that could panic.
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What comes of a call, if it comes in time.
+async fn answer<A>(limit: Duration, asked: impl Future<Output = Result<Response<A>, Status>>) -> Result<A, Status> {
+    match timeout(limit, asked).await {
+        Ok(answer) => answer.map(Response::into_inner),
+        Err(_) => Err(Status::deadline_exceeded(format!("it has not answered within {limit:?}"))),
     }
 }
 

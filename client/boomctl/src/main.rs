@@ -1,29 +1,42 @@
-//! `boomctl`, the command line of the broker: what one looks at and tries out, without a running node.
+//! `boomctl`, the command line of the broker: what one looks at and tries out offline, and what one asks and orders of a running cluster.
 //!
 //! Here: the commands and how they end (0 done, 1 not found or failed, 2 bad usage). One file a noun; data goes to standard output,
-//! talk to standard error. Nothing here knows a stage or a running node.
+//! talk to standard error. Nothing here knows a stage, and nothing speaks gRPC or Kafka but through boom-client.
 #![forbid(unsafe_code)]
 
 mod alert;
 mod catalog;
 mod chart;
 mod cutouts;
+mod deadletters;
+mod events;
 mod filter;
+mod ledger;
 mod lightcurve;
+mod nodes;
 mod object;
+mod order;
 mod output;
+mod plan;
 mod position;
+mod produce;
 mod schema;
+mod settings;
+mod status;
 mod store;
+mod streams;
 mod stretch;
 mod summary;
+mod tail;
+mod when;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use boom_plan::orders::OperatorCommand;
 use clap::{Parser, Subcommand};
 
-/// Look at alerts, objects and cutouts, try out filters, and make catalogs.
+/// Look after a cluster, look at alerts, objects and cutouts, try out filters, and make catalogs.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -40,6 +53,26 @@ struct Cli {
 // What has no text here has it, longer, at its arguments.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Status(status::StatusArgs),
+    Nodes(nodes::NodesArgs),
+    Plan(plan::PlanArgs),
+    /// List the streams that are read, add, remove, pause and resume them.
+    Streams(streams::StreamsArgs),
+    Scale(order::ScaleArgs),
+    /// Give a node no more partitions; it keeps those that it has.
+    Cordon(order::NodeArgs),
+    /// Take all partitions from a node.
+    Drain(order::NodeArgs),
+    /// Treat a node as usual again, after `cordon` or `drain`.
+    Uncordon(order::NodeArgs),
+    Events(events::EventsArgs),
+    Ledger(ledger::LedgerArgs),
+    /// Look at what gave no alert, and send it again.
+    #[command(name = "deadletters", subcommand)]
+    DeadLetters(deadletters::DeadLettersCommand),
+    Produce(produce::ProduceArgs),
+    Tail(tail::TailArgs),
+    Config(settings::ConfigArgs),
     /// Import tables as catalogs to match alerts against, and list them.
     #[command(subcommand)]
     Catalog(catalog::CatalogCommand),
@@ -67,6 +100,20 @@ impl std::error::Error for Usage {}
 impl Command {
     fn run(self) -> anyhow::Result<ExitCode> {
         match self {
+            Self::Status(args) => args.run(),
+            Self::Nodes(args) => args.run(),
+            Self::Plan(args) => args.run(),
+            Self::Streams(args) => args.run(),
+            Self::Scale(args) => args.run(),
+            Self::Cordon(args) => args.run(OperatorCommand::Cordon),
+            Self::Drain(args) => args.run(OperatorCommand::Drain),
+            Self::Uncordon(args) => args.run(OperatorCommand::Uncordon),
+            Self::Events(args) => args.run(),
+            Self::Ledger(args) => args.run(),
+            Self::DeadLetters(command) => command.run(),
+            Self::Produce(args) => args.run(),
+            Self::Tail(args) => args.run(),
+            Self::Config(args) => args.run(),
             Self::Catalog(command) => command.run(),
             Self::Alert(args) => args.run(),
             Self::Object(args) => args.run(),

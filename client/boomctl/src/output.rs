@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
 use bson::{Bson, Document, RawDocument};
+use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
 
 /// Headings and names.
@@ -38,6 +39,44 @@ pub(crate) fn size() -> (usize, usize) {
 /// Writes a value as one line.
 pub(crate) fn line(value: &Value) -> anyhow::Result<()> {
     writeln!(io::stdout().lock(), "{value}").context("writing to standard output")
+}
+
+/// Writes a value over several lines.
+pub(crate) fn pretty(value: &Value) -> anyhow::Result<()> {
+    writeln!(io::stdout().lock(), "{value:#}").context("writing to standard output")
+}
+
+/// Writes a text, with a line end behind it.
+pub(crate) fn text(text: &str) -> anyhow::Result<()> {
+    writeln!(io::stdout().lock(), "{text}").context("writing to standard output")
+}
+
+/// A table for people; the columns of these numbers are numbers.
+pub(crate) fn table<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+    numbers: &[usize],
+) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(header);
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in numbers {
+        if let Some(column) = table.column_mut(*column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.to_string()
+}
+
+/// How many alerts wait, as far as that is known.
+pub(crate) fn lag(known: u64, unknown: u32) -> String {
+    match unknown {
+        0 => known.to_string(),
+        unknown => format!("{known}, and in {unknown} partitions it is not known"),
+    }
 }
 
 /// Writes a BSON document as one line of relaxed Extended JSON.

@@ -10,7 +10,7 @@ mod explain;
 mod extjson;
 mod fields;
 mod file;
-mod packets;
+pub(crate) mod packets;
 mod test;
 mod view;
 

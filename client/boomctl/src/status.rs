@@ -1,0 +1,77 @@
+//! `boomctl status`: how the cluster is, in one look.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use boom_client::control::ClusterStatus;
+use clap::Args;
+use serde_json::json;
+
+use crate::output::{self, BOLD, WARN};
+use crate::settings::{ControlArgs, wait};
+use crate::summary::field;
+
+/// Show how the cluster is: who leads, the nodes, the partitions, how many alerts wait.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    control: ControlArgs,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl StatusArgs {
+    /// Shows it.
+    ///
+    /// # Errors
+    /// No leader answers.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let cluster = self.control.cluster()?;
+        let status = wait(async { Ok(cluster.status().await?) })?;
+        if self.json {
+            output::pretty(&as_json(&status))?;
+        } else {
+            show(&status)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn as_json(status: &ClusterStatus) -> serde_json::Value {
+    json!({
+        "leader": {"name": status.leader.name, "address": status.leader.address, "term": status.leader.term.0},
+        "plan_version": status.plan_version.0,
+        "nodes": {"live": status.nodes_live, "late": status.nodes_late},
+        "partitions": {
+            "owned": status.partitions_owned,
+            "revoking": status.partitions_revoking,
+            "unplaced": status.partitions_unplaced,
+        },
+        "lag": status.lag,
+        "lag_unknown_partitions": status.lag_unknown,
+    })
+}
+
+fn show(status: &ClusterStatus) -> anyhow::Result<()> {
+    let mut out = anstream::stdout().lock();
+    let leader = &status.leader;
+    let late =
+        if status.nodes_late > 0 { format!(", {WARN}{} late{WARN:#}", status.nodes_late) } else { String::new() };
+    writeln!(
+        out,
+        "{BOLD}{}{BOLD:#} leads at {} in term {}, with plan {}",
+        leader.name, leader.address, leader.term, status.plan_version
+    )?;
+    field(&mut out, "nodes", format!("{} live{late}", status.nodes_live))?;
+    let (owned, revoking, unplaced) = (status.partitions_owned, status.partitions_revoking, status.partitions_unplaced);
+    let mut partitions = format!("{} owned", owned);
+    if revoking > 0 {
+        partitions += &format!(", {revoking} on their way to another node");
+    }
+    if unplaced > 0 {
+        partitions += &format!(", {WARN}{unplaced} without owner{WARN:#} (`boomctl plan --why`)");
+    }
+    field(&mut out, "partitions", partitions)?;
+    field(&mut out, "waiting", output::lag(status.lag, status.lag_unknown))
+}

@@ -1,0 +1,140 @@
+//! What boomctl asks and orders of real coordinators, over an etcd and a Kafka.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use boom_tests::coordinator::{Coordinator, Credentials};
+use boom_tests::eventually::eventually;
+use boom_tests::fake_node::FakeNode;
+use boom_tests::kafka::Topic;
+use boom_tests::node::{Ended, binary};
+use boom_tests::servers::{Server, Servers};
+use serde_json::Value;
+
+/// boomctl with the coordinators that there are.
+struct Boomctl(String);
+
+impl Boomctl {
+    fn of(coordinators: &[&Coordinator]) -> Self {
+        Self(coordinators.iter().map(|coordinator| coordinator.url()).collect::<Vec<_>>().join(","))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary("boomctl"));
+        command.args(arguments).stdin(Stdio::null()).env("BOOM_BOOMCTL__CONTROL__COORDINATORS", &self.0);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        self.command(arguments).output().unwrap().into()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let ended = self.run(&[arguments, &["--json"]].concat());
+        let text = &ended.expect(0).stdout;
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    fn text(&self, arguments: &[&str]) -> String {
+        let ended = self.run(arguments);
+        ended.expect(0).stdout.clone()
+    }
+}
+
+#[test]
+fn an_operator_sees_the_cluster_and_gives_orders_whoever_leads() {
+    let servers = Servers::only(&[Server::Etcd, Server::Kafka]).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let (etcd, kafka) = (servers.address(Server::Etcd), servers.address(Server::Kafka));
+    let toml = format!(
+        "[etcd]\nendpoints = ['{etcd}']\nlease_s = 2\n[kafka.survey]\nbrokers = '{kafka}'\n[planning]\nlist_topics_ms = 500\n"
+    );
+    let start = |name: &str| Coordinator::start(directory.path(), name, &toml);
+    let (first, second) = (start("first"), start("second"));
+    let boomctl = Boomctl::of(&[&first, &second]);
+    Topic::make(kafka, "ztf_20261125_programid1", 2);
+    let node = FakeNode::start("node-1", vec![first.url(), second.url()], Credentials::default());
+
+    let added = boomctl.text(&[
+        "streams",
+        "add",
+        "ztf",
+        "--survey",
+        "ZTF",
+        "--cluster",
+        "survey",
+        "--topics",
+        "ztf_{YYYYMMDD}_programid{1,2}",
+    ]);
+    assert!(added.contains("add stream ztf: ztf_{YYYYMMDD}_programid{1,2} of survey"), "{added}");
+    eventually("the node runs both partitions", || node.runs().len() == 2);
+    let status = boomctl.json(&["status"]);
+    assert_eq!((&status["nodes"]["live"], &status["partitions"]["owned"]), (&1.into(), &2.into()), "{status}");
+    assert!(boomctl.text(&["status"]).contains("2 owned"));
+
+    let nodes = boomctl.json(&["nodes"]);
+    assert_eq!(
+        (&nodes[0]["node"], &nodes[0]["standing"], &nodes[0]["cores"]),
+        (&"node-1".into(), &"live".into(), &4.into()),
+        "{nodes}"
+    );
+    assert!(boomctl.text(&["nodes"]).contains("node-1"));
+    let why = boomctl.text(&["plan", "--why"]);
+    assert!(why.contains("ztf/ztf_20261125_programid1/1") && why.contains("one node takes partitions"), "{why}");
+    assert_eq!(boomctl.json(&["plan"])["owners"].as_object().unwrap().len(), 2);
+    let streams = boomctl.json(&["streams"]);
+    assert_eq!((&streams[0]["stream"], &streams[0]["partitions"]["all"]), (&"ztf".into(), &2.into()), "{streams}");
+
+    boomctl.text(&["scale", "filter", "--node", "node-1", "--quota", "2"]);
+    assert_eq!(boomctl.json(&["nodes"])[0]["workers"]["filter"], 2);
+    assert!(boomctl.text(&["plan"]).contains("ordered") || boomctl.text(&["plan"]).contains("filter 2"));
+    boomctl.text(&["scale", "filter", "--node", "node-1", "--auto"]);
+    boomctl.text(&["cordon", "node-1"]);
+    assert_eq!(boomctl.json(&["nodes"])[0]["mode"], "cordoned");
+    boomctl.text(&["uncordon", "node-1"]);
+    assert_eq!(boomctl.json(&["nodes"])[0]["mode"], Value::Null);
+
+    boomctl.run(&["streams", "pause", "zft"]).expect(1).says(&["no stream is called `zft` (there are: ztf)"]);
+    boomctl.run(&["drain", "node-2"]).expect(1).says(&["node-2", "node-1"]);
+    boomctl.run(&["drain", "node/2"]).expect(2);
+    boomctl.run(&["scale", "emit", "--node", "node-1", "--auto"]).expect(2).says(&["ingest, enrich and filter"]);
+
+    // Somebody follows what happens, and the leader dies.
+    let mut follow = boomctl.command(&["events", "--follow", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut events = BufReader::new(follow.stdout.take().unwrap()).lines();
+    let mut told = |part: &str| loop {
+        let line = events.next().expect("it goes on").unwrap();
+        if line.contains(part) {
+            break;
+        }
+    };
+    told("cordon node-1");
+    let before = boomctl.json(&["status"])["leader"]["name"].clone();
+    let (dies, stays) = if before == "first" { (first, second) } else { (second, first) };
+    dies.kill();
+    boomctl.text(&["streams", "pause", "ztf"]);
+    assert_eq!(boomctl.json(&["status"])["leader"]["name"], stays.name.as_str());
+    told("pause stream ztf");
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+    assert_eq!(boomctl.json(&["streams"])[0]["paused"], true);
+    eventually("the node has let go", || node.runs().is_empty());
+    boomctl.text(&["streams", "resume", "ztf"]);
+    eventually("the node goes on", || node.runs().len() == 2);
+    boomctl.text(&["drain", "node-1"]);
+    eventually("the node is empty", || node.runs().is_empty());
+    boomctl.text(&["streams", "remove", "ztf"]);
+    assert_eq!(boomctl.json(&["streams"]), Value::Array(Vec::new()));
+
+    stays.kill();
+    boomctl
+        .command(&["status"])
+        .env("BOOM_BOOMCTL__CONTROL__DEADLINE_S", "1")
+        .output()
+        .map(Ended::from)
+        .unwrap()
+        .expect(1)
+        .says(&["no leader has answered within 1s", "see whether coordinators run"]);
+}
