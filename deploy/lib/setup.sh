@@ -65,12 +65,25 @@ compiles_proto() {
     return "$failed"
 }
 
-# Rust links with cc, two crates (libdeflate-sys, zstd-sys) compile C, and one (etcd-client) compiles .proto files.
+# has_library HEADER LIBRARY: whether C programs can be built with it.
+has_library() {
+    printf '#include <%s>\nint main(void) { return 0; }\n' "$1" | cc -x c - -o /dev/null "-l$2" 2>/dev/null
+}
+
+builds_librdkafka() {
+    command -v make >/dev/null && command -v g++ >/dev/null && command -v pkg-config >/dev/null &&
+        has_library zlib.h z && has_library openssl/ssl.h ssl
+}
+
+# Rust links with cc, two crates (libdeflate-sys, zstd-sys) compile C, one (etcd-client) compiles .proto files, and one (rdkafka-sys) runs
+# the configure and make of librdkafka.
 need_compiler() {
     links || install_packages "a C compiler with the headers of the C library" gcc libc6-dev
     links || fail "\`cc\` can not compile and link a small program: what does \`cc --version\` say?"
     compiles_proto || install_packages "protoc with its descriptions" protobuf-compiler libprotobuf-dev
     compiles_proto || fail "\`protoc\` can not compile a small description: what does \`protoc --version\` say? (PROTOC names one of your own)"
+    builds_librdkafka ||
+        install_packages "what librdkafka is built with" g++ make pkg-config zlib1g-dev libssl-dev
 }
 
 # need_cargo COMPONENT...: cargo as new as Cargo.toml asks for, with these components.

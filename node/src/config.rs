@@ -1,13 +1,12 @@
-//! Configuration: the commented defaults, a TOML file over them, the environment over both. Parsed once, at the edge, with all problems at
-//! once; nothing here opens what it names.
+//! The configuration of a node: its keys, and which values are possible. Parsed once, at the edge; nothing here opens what it names.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use boom_client::settings::{Problems, Settings};
 use boom_sky::crossmatch::{DistanceRule, MatchRule};
 use boom_sky::survey::Survey;
 use serde::Deserialize;
-use toml::{Table, Value};
 
 /// The defaults, as a file that one can copy and change.
 pub const DEFAULT: &str = include_str!("default.toml");
@@ -123,11 +122,6 @@ impl Crossmatch {
     }
 }
 
-/// Everything that is wrong with a configuration, a line each.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the configuration can not be used:\n  {}", .0.join("\n  "))]
-pub struct Problems(pub Vec<String>);
-
 impl Config {
     /// The configuration from a file (its text and where it stands) and the environment.
     ///
@@ -137,91 +131,34 @@ impl Config {
         file: Option<(&Path, &str)>,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, Problems> {
-        let mut problems = Vec::new();
-        let mut table: Table = DEFAULT.parse().expect("the defaults are TOML");
-        if let Some((path, text)) = file {
-            match text.parse::<Table>() {
-                Ok(own) => overlay(&mut table, own),
-                Err(error) => problems.push(format!("{}: {}", path.display(), error.to_string().trim_end())),
-            }
-        }
-        for (name, text) in environment {
-            if let Some(path) = name.strip_prefix(PREFIX) {
-                let value = format!("x = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("x"));
-                let path = path.to_lowercase();
-                set(&mut table, &path.split("__").collect::<Vec<_>>(), value.unwrap_or(Value::String(text)));
-            }
-        }
+        let mut settings = Settings::layered(DEFAULT, file, PREFIX, environment);
         let sections = (
-            section(&mut table, "input", &mut problems),
-            section(&mut table, "models", &mut problems),
-            section(&mut table, "filters", &mut problems),
-            section(&mut table, "simulator", &mut problems),
-            section(&mut table, "crossmatch", &mut problems),
-        );
-        problems.extend(
-            table
-                .keys()
-                .map(|key| format!("`{key}` is not known: input, models, filters, simulator and crossmatch are")),
+            settings.section("input"),
+            settings.section("models"),
+            settings.section("filters"),
+            settings.section("simulator"),
+            settings.section("crossmatch"),
         );
         let (Some(input), Some(models), Some(filters), Some(simulator), Some(crossmatch)) = sections else {
-            return Err(Problems(problems));
+            return Err(settings.finish().err().unwrap_or_else(|| Problems(vec!["a section is missing".to_owned()])));
         };
         let config = Self { input, models, filters, simulator, crossmatch };
-        config.check(&mut problems);
-        if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
+        config.check(&mut settings);
+        settings.finish().map(|()| config)
     }
 
-    fn check(&self, problems: &mut Vec<String>) {
-        let mut range = |name: &str, value: usize, low: usize, high: usize| {
-            if !(low..=high).contains(&value) {
-                problems.push(format!("`{name}` is {value}: {low} to {high} is possible"));
-            }
-        };
-        range("input.max_packet_bytes", self.input.max_packet_bytes, 1024, 1 << 30);
-        range("input.batch", self.input.batch, 1, 10_000);
-        range("input.batches_in_flight", self.input.batches_in_flight, 1, 1024);
+    fn check(&self, settings: &mut Settings) {
+        settings.range("input.max_packet_bytes", self.input.max_packet_bytes, 1024, 1 << 30);
+        settings.range("input.batch", self.input.batch, 1, 10_000);
+        settings.range("input.batches_in_flight", self.input.batches_in_flight, 1, 1024);
         if !self.filters.sky_maps.is_empty() && !self.filters.extensions {
-            problems.push("`filters.sky_maps` is of no use while `filters.extensions` is false".to_owned());
+            let problem = "`filters.sky_maps` is of no use while `filters.extensions` is false";
+            settings.problems.push(problem.to_owned());
         }
         let surveys = self.crossmatch.iter().flat_map(|rule| &rule.surveys).chain(self.filters.permissions.keys());
         for survey in surveys.filter(|survey| Survey::by_name(survey).is_none()) {
-            problems.push(format!("`{survey}` is no survey: ZTF, LSST, DECam and WINTER are"));
+            settings.problems.push(format!("`{survey}` is no survey: ZTF, LSST, DECam and WINTER are"));
         }
-    }
-}
-
-/// Takes one section out of the table; unknown keys and wrong types are problems.
-fn section<T: for<'de> Deserialize<'de>>(table: &mut Table, name: &str, problems: &mut Vec<String>) -> Option<T> {
-    let value = table.remove(name)?;
-    let mut unknown = |path: serde_ignored::Path<'_>| problems.push(format!("`{name}.{path}` is not known"));
-    match serde_ignored::deserialize(value, &mut unknown) {
-        Ok(read) => Some(read),
-        Err(error) => {
-            problems.push(format!("`{name}`: {}", error.to_string().trim_end()));
-            None
-        }
-    }
-}
-
-fn overlay(base: &mut Table, over: Table) {
-    for (key, value) in over {
-        match (base.get_mut(&key), value) {
-            (Some(Value::Table(base)), Value::Table(over)) => overlay(base, over),
-            (_, value) => drop(base.insert(key, value)),
-        }
-    }
-}
-
-fn set(table: &mut Table, path: &[&str], value: Value) {
-    let Some((first, rest)) = path.split_first() else { return };
-    if rest.is_empty() {
-        table.insert((*first).to_owned(), value);
-        return;
-    }
-    let inner = table.entry(*first).or_insert_with(|| Value::Table(Table::new()));
-    if let Value::Table(inner) = inner {
-        set(inner, rest, value);
     }
 }
 

@@ -3,7 +3,9 @@
 //! A scenario is a file in `tests/tests`; what only one of them needs lives there.
 #![forbid(unsafe_code)]
 
+pub mod emission;
 pub mod eventually;
+pub mod kafka;
 pub mod mongod;
 pub mod node;
 pub mod oracle;

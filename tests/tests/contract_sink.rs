@@ -6,18 +6,19 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use boom_node::books::{Books, Fate, Verdict};
+use boom_node::books::Books;
 use boom_node::compute::Compute;
 use boom_node::sink::files::{Error, Files, Identity, Recovered};
+use boom_node::sink::kafka::Kafka;
 use boom_node::sink::{Emission, Sink};
-use boom_node::stage::DeadLetter;
-use boom_node::stage::record::{Passed, Provenance, ResultRecord};
-use boom_sky::alert::{Cutouts, Origin};
-use boom_sky::lightcurve::{Band, PointHead};
+use boom_node::stage::record::Provenance;
 use boom_store::documents::Store;
+use boom_tests::emission::emission;
+use boom_tests::kafka::KafkaOutput;
 use boom_tests::output::{candids, dead_letters, records};
+use boom_tests::servers::{Server, Servers};
 
 /// A sink that is opened and looked into.
 trait Adapter {
@@ -76,57 +77,55 @@ impl Adapter for FileSink {
     }
 }
 
+struct KafkaSink;
+
+impl KafkaSink {
+    /// All tests of this file share one Kafka, which ends with their process; each has topics of its own.
+    fn output(directory: &Path) -> KafkaOutput {
+        static SERVERS: OnceLock<Servers> = OnceLock::new();
+        let servers = SERVERS.get_or_init(|| Servers::only(&[Server::Kafka]).unwrap());
+        let prefix = directory.file_name().unwrap().to_str().unwrap().trim_start_matches('.');
+        KafkaOutput::new(servers.address(Server::Kafka), prefix)
+    }
+}
+
+impl Adapter for KafkaSink {
+    type Sink = Kafka;
+
+    fn open(directory: &Path, _: &Identity) -> Result<(Kafka, Recovered), String> {
+        let output = Self::output(directory);
+        let sink = output.open("node-1").map_err(|error| error.to_string())?;
+        let mut committed = output.committed();
+        let counts = committed.producers.remove("node-1").unwrap_or_default();
+        let mut found = Recovered::default();
+        for (partition, decided) in committed.partitions {
+            found.progress.insert(partition, decided.next);
+            found.books.partitions.extend(decided.books);
+        }
+        (found.books.filters, found.books.dead_letters) = (counts.filters, counts.dead_letters);
+        Ok((sink, found))
+    }
+
+    fn delivered(directory: &Path) -> Vec<i64> {
+        Self::output(directory).candids("read_committed")
+    }
+
+    fn dead(directory: &Path) -> Vec<String> {
+        Self::output(directory).dead_letters().iter().map(|letter| letter.header("reason")).collect()
+    }
+
+    fn tear(directory: &Path) {
+        Self::output(directory).leave_open("node-1");
+    }
+
+    fn obstruct(directory: &Path) -> Box<dyn FnOnce()> {
+        Self::output(directory).fence("node-1");
+        Box::new(|| ())
+    }
+}
+
 fn identity(input: &str) -> Identity {
     vec![("survey".to_owned(), "ZTF".to_owned()), ("input".to_owned(), input.to_owned())]
-}
-
-fn head() -> PointHead {
-    let band = Band::new("g").unwrap();
-    PointHead { jd: 2.46e6, flux: 9.0, flux_error: 1.0, ra: 1.0, dec: 2.0, stamp: 2.46e6, band, program: 1 }
-}
-
-fn result(candid: i64) -> ResultRecord {
-    let (name, version) = (Arc::from("all"), Arc::from("1"));
-    ResultRecord {
-        candid,
-        object_id: "ZTF18abc".to_owned(),
-        survey: "ZTF",
-        head: head(),
-        passed: vec![Passed { name, version, passed_at: 2.46e6, annotations: bson::Document::new() }],
-        scores: vec![(Arc::from("score"), 0.5)],
-        properties: bson::Document::new(),
-        photometry: Vec::new(),
-        survey_matches: Vec::new(),
-        cutouts: Cutouts { science: vec![1; 2000], ..Cutouts::default() },
-    }
-}
-
-/// An emission after `upto` packets, of which each gives a result, and one dead letter behind the last.
-fn emission(books: &Books, from: i64, upto: i64) -> Emission {
-    let source: Arc<str> = Arc::from("night");
-    let mut books = books.clone();
-    for _ in from..upto {
-        books.count("ZTF", &source, Fate::Decided);
-        books.count_verdict("all", "1", Verdict::Passed, 0);
-    }
-    books.count("ZTF", &source, Fate::DeadLettered("truncated"));
-    let offset = upto.cast_unsigned();
-    let letter = DeadLetter {
-        origin: Origin { source, partition: 0, offset, record: 0 },
-        name: "a packet".to_owned(),
-        survey: None,
-        stage: "ingest",
-        reason: "truncated",
-        message: "it is cut".to_owned(),
-        bytes: Arc::from([1, 2, 3].as_slice()),
-    };
-    Emission {
-        last: offset,
-        results: (from..upto).map(result).collect(),
-        dead_letters: vec![letter],
-        progress: [("night".to_owned(), offset + 1)].into(),
-        books,
-    }
 }
 
 fn recovered(emission: &Emission) -> Recovered {
@@ -211,6 +210,16 @@ mod files {
         a_crash_before_the_first_commit_leaves_nothing
         a_commit_that_fails_halfway_has_not_been
         an_output_is_refused_to_another_run
+    }
+}
+
+/// Whose a topic is, its configuration says: that an output is refused to another run is no promise of this one.
+mod kafka {
+    boom_tests::contract! { KafkaSink:
+        a_commit_is_there_afterwards
+        what_a_crash_leaves_behind_is_cut_off
+        a_crash_before_the_first_commit_leaves_nothing
+        a_commit_that_fails_halfway_has_not_been
     }
 }
 

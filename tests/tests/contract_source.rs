@@ -10,12 +10,15 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use apache_avro::Codec;
+use boom_client::kafka::Connection;
 use boom_node::source::files::Files;
 use boom_node::source::simulated::Simulated;
 use boom_node::source::simulator::{SimulatedPacket, SimulatedSurvey, SimulatorConfig};
-use boom_node::source::{Packet, Source};
+use boom_node::source::{Packet, Source, SourceError, kafka};
 use boom_sky::schema::Decoder;
+use boom_tests::kafka::Topic;
 use boom_tests::packets::{Opened, container, simulated};
+use boom_tests::servers::{Server, Servers};
 
 /// Alerts of an input.
 const ALERTS: u64 = 12;
@@ -205,4 +208,47 @@ fn the_simulator() {
             &expected,
         );
     }
+}
+
+/// So many packets of a partition, which itself has no end.
+struct Partition {
+    config: kafka::Config,
+    partition: kafka::Partition,
+    packets: usize,
+}
+
+impl Source for Partition {
+    fn run(&mut self, emit: &mut dyn FnMut(Packet) -> ControlFlow<()>) -> Result<(), SourceError> {
+        let (mut source, control, _events) = kafka::Kafka::open(&self.config).unwrap();
+        control.add(self.partition.clone(), kafka::Start::Earliest);
+        let mut left = self.packets;
+        source.run(&mut |packet| {
+            left -= 1;
+            let flow = emit(packet);
+            if left == 0 { ControlFlow::Break(()) } else { flow }
+        })
+    }
+
+    fn identity(&self) -> Result<Vec<String>, SourceError> {
+        let (source, control, _events) = kafka::Kafka::open(&self.config).unwrap();
+        control.add(self.partition.clone(), kafka::Start::Earliest);
+        source.identity()
+    }
+}
+
+#[test]
+fn a_partition_of_kafka() {
+    let inputs = Inputs::new();
+    let servers = Servers::only(&[Server::Kafka]).unwrap();
+    let brokers = servers.address(Server::Kafka);
+    let topics = ["night", "other"].map(|name| Topic::make(brokers, name, 1));
+    topics.iter().for_each(|topic| topic.write(0, inputs.packets.iter().map(|packet| packet.bytes.as_slice())));
+    let open = |topic: usize| {
+        let config =
+            kafka::Config { connection: Connection::plain(brokers), group: "boom".to_owned(), queue_bytes: 1 << 20 };
+        let topic = topics[topic].name().to_owned();
+        let partition = kafka::Partition { stream: "ztf".to_owned(), topic, number: 0 };
+        Box::new(Partition { config, partition, packets: inputs.packets.len() }) as Box<dyn Source>
+    };
+    keeps_its_promises(|| open(0), || open(1), &inputs.candids);
 }

@@ -3,6 +3,7 @@
 //! A sink takes results, dead letters, progress and the books in one commit: after a crash all of it is there, or none.
 
 pub mod files;
+pub mod kafka;
 
 use std::collections::BTreeMap;
 use std::future::Future;

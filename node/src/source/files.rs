@@ -259,8 +259,14 @@ impl Reading<'_> {
     }
 
     fn push(&mut self, name: &str, bytes: Vec<u8>, fault: Option<Fault>) -> ControlFlow<()> {
-        let packet =
-            Packet { source: Arc::clone(&self.source), offset: self.offset, name: name.to_owned(), bytes, fault };
+        let packet = Packet {
+            source: Arc::clone(&self.source),
+            offset: self.offset,
+            name: name.to_owned(),
+            timestamp: None,
+            bytes,
+            fault,
+        };
         self.offset += 1;
         (self.emit)(packet)
     }

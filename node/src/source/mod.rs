@@ -4,6 +4,7 @@
 //! packet the same origin. It decodes nothing.
 
 pub mod files;
+pub mod kafka;
 pub mod simulated;
 pub mod simulator;
 
@@ -19,6 +20,8 @@ pub struct Packet {
     pub offset: u64,
     /// What a person would call it: a file's name, an archive's member.
     pub name: String,
+    /// When the broker took it, milliseconds since 1970; of an input that has no such time nothing.
+    pub timestamp: Option<i64>,
     /// Its bytes, or as much of them as is kept.
     pub bytes: Vec<u8>,
     /// What the source itself found wrong with it; it then goes to the dead letters as it is.
@@ -45,6 +48,9 @@ pub enum SourceError {
         /// What is the matter, and what to do.
         problem: String,
     },
+    /// Kafka can not be read, and waiting would not help.
+    #[error("Kafka can not be read: {0}")]
+    Kafka(String),
 }
 
 /// Gives packets until its input ends or `emit` breaks. Blocking: it runs on a thread of its own.

@@ -23,8 +23,14 @@ impl Source for Simulated {
     fn run(&mut self, emit: &mut dyn FnMut(Packet) -> ControlFlow<()>) -> Result<(), SourceError> {
         let source: Arc<str> = Arc::from("simulator");
         for (offset, packet) in (0..).zip(Simulator::new(self.config.clone())) {
-            let packet =
-                Packet { source: Arc::clone(&source), offset, name: packet.name, bytes: packet.bytes, fault: None };
+            let packet = Packet {
+                source: Arc::clone(&source),
+                offset,
+                name: packet.name,
+                timestamp: None,
+                bytes: packet.bytes,
+                fault: None,
+            };
             if emit(packet).is_break() {
                 break;
             }

@@ -21,7 +21,7 @@ pub struct Decoded {
 pub fn decode(decoder: &Decoder, packets: Vec<Packet>) -> Decoded {
     let mut decoded = Decoded::default();
     for packet in packets {
-        let Packet { source, offset, name, bytes, fault } = packet;
+        let Packet { source, offset, name, bytes, fault, .. } = packet;
         let origin = |record| Origin { source: Arc::clone(&source), partition: 0, offset, record };
         if let Some(fault) = fault {
             decoded.dead.push(DeadLetter {

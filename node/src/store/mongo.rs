@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use boom_client::secret::{Secret, Unreadable};
 use boom_sky::survey::Survey;
 use boom_store::documents::{Complete, Ingested, Sequence};
 
@@ -65,15 +66,6 @@ impl Config {
     }
 }
 
-/// Where a secret is; never the secret.
-#[derive(Debug, Clone)]
-pub enum Secret {
-    /// The first line of a file.
-    File(PathBuf),
-    /// A variable of the environment.
-    Environment(String),
-}
-
 /// TLS files; without them the certificates of the system are trusted, and none is shown.
 #[derive(Debug, Clone, Default)]
 pub struct Tls {
@@ -96,21 +88,13 @@ pub enum CutoutsAt {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The connection string can not be had.
-    #[error("the MongoDB connection string can not be read from {place}: {problem}")]
-    Secret {
-        /// The file or variable.
-        place: String,
-        /// Why.
-        problem: String,
-    },
+    #[error(transparent)]
+    Secret(#[from] Unreadable),
     /// It is wrong. What it says is not shown: it may hold a password.
     #[error(
-        "the MongoDB connection string in {place} is none: it reads mongodb://USER:PASSWORD@HOST:PORT,HOST:PORT/?replicaSet=NAME, with @ : / % in user and password as %40 %3A %2F %25"
+        "what is given as the MongoDB connection string is none: it reads mongodb://USER:PASSWORD@HOST:PORT,HOST:PORT/?replicaSet=NAME, with @ : / % in user and password as %40 %3A %2F %25"
     )]
-    Uri {
-        /// The file or variable.
-        place: String,
-    },
+    Uri,
     /// The user.
     #[error("MongoDB lets this user not do it: {reason}: check user, password and authSource of the connection string, and give the user the role readWrite on the database")]
     Forbidden {

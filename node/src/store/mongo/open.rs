@@ -15,42 +15,18 @@ use super::cache::Cache;
 use super::call::{Connection, failure};
 use super::command::{document, raw};
 use super::cutouts::Shelf;
-use super::{Config, Error, Inner, MongoDb, Secret, Tls, names};
+use super::{Config, Error, Inner, MongoDb, Tls, names};
 
 /// An index over many documents takes its time.
 const INDEX_PATIENCE: Duration = Duration::from_secs(3600);
 /// A server that is not there is noticed, and asked for again, so soon.
 const SELECTION: Duration = Duration::from_secs(3);
 
-impl Secret {
-    /// Where it is, for messages.
-    fn place(&self) -> String {
-        match self {
-            Self::File(path) => path.display().to_string(),
-            Self::Environment(name) => format!("the variable {name}"),
-        }
-    }
-
-    fn read(&self) -> Result<String, Error> {
-        let read = match self {
-            Self::File(path) => std::fs::read_to_string(path).map_err(|error| error.to_string()),
-            Self::Environment(name) => {
-                // The error of `var` shows a value that is no text.
-                let value = std::env::var_os(name).ok_or_else(|| "it is not set".to_owned());
-                value.and_then(|value| value.into_string().map_err(|_| "it is no text".to_owned()))
-            }
-        };
-        let failed = |problem| Error::Secret { place: self.place(), problem };
-        let line = read.map_err(failed)?.lines().next().unwrap_or_default().trim().to_owned();
-        if line.is_empty() { Err(failed("it is empty".to_owned())) } else { Ok(line) }
-    }
-}
-
 impl Config {
     async fn options(&self) -> Result<ClientOptions, Error> {
         // What the driver says of a wrong one may quote it.
-        let wrong = |_| Error::Uri { place: self.uri.place() };
-        let mut options = ClientOptions::parse(self.uri.read()?).await.map_err(wrong)?;
+        let uri = self.uri.read("the MongoDB connection string")?;
+        let mut options = ClientOptions::parse(uri).await.map_err(|_| Error::Uri)?;
         options.app_name = Some("boom-node".to_owned());
         options.max_pool_size = Some(self.pool.max(2));
         options.server_selection_timeout = Some(SELECTION);

@@ -215,8 +215,14 @@ fn feed(packets: &mut Packets, length: Length, sender: &mpsc::Sender<Packet>) ->
         let bytes = packets.packet();
         // The packet and its object's name.
         fed.allocations = (fed.allocations.0 + 2, fed.allocations.1 + bytes.len() as u64);
-        let packet =
-            Packet { source: Arc::clone(&source), offset: fed.packets, name: String::new(), bytes, fault: None };
+        let packet = Packet {
+            source: Arc::clone(&source),
+            offset: fed.packets,
+            name: String::new(),
+            timestamp: None,
+            bytes,
+            fault: None,
+        };
         sender.blocking_send(packet).context("the pipeline has ended")?;
         fed.packets += 1;
     }

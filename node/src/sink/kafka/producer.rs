@@ -1,0 +1,162 @@
+//! The transactional producer: one transaction after the other, each whole or not at all, under a name that can be fenced.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::OwnedHeaders;
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use tokio_util::sync::CancellationToken;
+
+use super::{Error, MAX_BYTES};
+use boom_client::kafka::{Backoff, Connection, Context, STEP};
+
+/// A record to be written.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) topic: String,
+    pub(super) key: String,
+    pub(super) payload: Vec<u8>,
+    pub(super) headers: Option<OwnedHeaders>,
+}
+
+/// The producer of that name, for as long as nobody has fenced it.
+pub(super) struct Producer {
+    client: ThreadedProducer<Context>,
+    name: String,
+    stop: CancellationToken,
+}
+
+/// What to do about an error.
+enum Trouble {
+    /// The same call again.
+    Again,
+    /// Abort, then the same transaction again.
+    Abort,
+    /// Nothing can be done with this producer.
+    End(Error),
+}
+
+impl Producer {
+    /// Takes the name: from here on no older producer of it can commit, and what it had open is aborted. Blocking.
+    pub(super) fn open(
+        connection: &Connection,
+        name: &str,
+        timeout: Duration,
+        stop: &CancellationToken,
+    ) -> Result<Self, Error> {
+        let (bytes, timeout) = (MAX_BYTES.to_string(), timeout.as_millis().to_string());
+        let client = connection.client(&[
+            ("transactional.id", name),
+            ("transaction.timeout.ms", &timeout),
+            ("compression.type", "zstd"),
+            ("linger.ms", "5"),
+            ("message.max.bytes", &bytes),
+            ("queue.buffering.max.kbytes", "65536"),
+        ])?;
+        let producer = Self { client, name: name.to_owned(), stop: stop.clone() };
+        let taken = producer.insist("taking the producer's name", || producer.client.init_transactions(STEP));
+        taken.map_err(|trouble| producer.ending(trouble))?;
+        Ok(producer)
+    }
+
+    /// Writes the records in one transaction. Blocking; waits for Kafka as long as nobody stops it.
+    pub(super) fn transact(&self, records: &[Record]) -> Result<(), Error> {
+        let mut backoff = Backoff::new(&self.stop);
+        loop {
+            match self.attempt(records) {
+                Ok(()) => return Ok(()),
+                Err(Trouble::End(error)) => return Err(error),
+                Err(Trouble::Again | Trouble::Abort) => {
+                    let aborted = self.insist("aborting a commit", || self.client.abort_transaction(STEP));
+                    aborted.map_err(|trouble| self.ending(trouble))?;
+                    backoff.pause("a commit", &"it was aborted and is done again")?;
+                }
+            }
+        }
+    }
+
+    fn attempt(&self, records: &[Record]) -> Result<(), Trouble> {
+        self.insist("a commit", || self.client.begin_transaction())?;
+        for record in records {
+            self.insist("a commit", || self.send(record))?;
+        }
+        self.delivered();
+        self.insist("a commit", || self.client.commit_transaction(STEP))
+    }
+
+    fn send(&self, record: &Record) -> Result<(), KafkaError> {
+        let mut sent = BaseRecord::to(&record.topic).key(&record.key).payload(&record.payload);
+        if let Some(headers) = &record.headers {
+            sent = sent.headers(headers.clone());
+        }
+        self.client.send(sent).map_err(|(error, _)| error)
+    }
+
+    /// Waits until the records have left; the client's own wait inside a commit has steps of 100 ms.
+    fn delivered(&self) {
+        let until = Instant::now() + STEP;
+        while self.client.in_flight_count() > 0 && Instant::now() < until && !self.stop.is_cancelled() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Calls until it is done or another call is wanted.
+    fn insist(&self, doing: &str, mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<(), Trouble> {
+        let mut backoff = Backoff::new(&self.stop);
+        loop {
+            let Err(error) = call() else { return Ok(()) };
+            match self.judge(&error) {
+                Trouble::Again => backoff.pause(doing, &error).map_err(|stopped| Trouble::End(stopped.into()))?,
+                other => {
+                    tracing::debug!(producer = %self.name, "{doing}: {error}");
+                    return Err(other);
+                }
+            }
+        }
+    }
+
+    fn judge(&self, error: &KafkaError) -> Trouble {
+        use RDKafkaErrorCode as Code;
+        if let Some((code, problem)) = self.client.client().fatal_error() {
+            return Trouble::End(match code {
+                Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => self.fenced(),
+                _ => Error::Producer { name: self.name.clone(), problem },
+            });
+        }
+        match error {
+            KafkaError::Transaction(error) => match error.code() {
+                Code::Fenced | Code::ProducerFenced => Trouble::End(self.fenced()),
+                _ if error.txn_requires_abort() => Trouble::Abort,
+                Code::OperationTimedOut | Code::RequestTimedOut => Trouble::Again,
+                _ if error.is_retriable() => Trouble::Again,
+                _ => Trouble::End(self.broken(error)),
+            },
+            KafkaError::Flush(_) | KafkaError::MessageProduction(Code::QueueFull) => Trouble::Again,
+            KafkaError::MessageProduction(Code::MessageSizeTooLarge) => Trouble::End(Error::TooLarge),
+            // The transaction has failed already; the next call would say so.
+            KafkaError::MessageProduction(_) => Trouble::Abort,
+            _ => Trouble::End(self.broken(error)),
+        }
+    }
+
+    fn fenced(&self) -> Error {
+        Error::Fenced { name: self.name.clone() }
+    }
+
+    fn broken(&self, problem: &dyn std::fmt::Display) -> Error {
+        Error::Producer { name: self.name.clone(), problem: problem.to_string() }
+    }
+
+    fn ending(&self, trouble: Trouble) -> Error {
+        match trouble {
+            Trouble::End(error) => error,
+            Trouble::Again | Trouble::Abort => self.broken(&"its transaction can not be aborted"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,217 @@
+//! Alerts from Kafka: partitions that are assigned by hand, and may change at any time.
+//!
+//! A thread polls the consumer without a pause and fills a bounded queue, from which [`Source::run`] takes. When the queue is full, the
+//! partitions are paused and the thread polls on; when it is half empty they go on. A broker that is away is waited for. What a reader
+//! must know of (offsets that are gone, a topic that is missing) is an [`Event`].
+
+mod poll;
+mod queue;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use rdkafka::consumer::BaseConsumer;
+
+use self::poll::Poller;
+use self::queue::Queue;
+use super::{Packet, Source, SourceError};
+use boom_client::kafka::{Connection, Context, Error};
+
+/// What is read, and how much of it may wait.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The cluster.
+    pub connection: Connection,
+    /// Name of the consumers' group; nothing is committed under it here.
+    pub group: String,
+    /// Bytes that may wait to be taken. The client itself holds as many again.
+    pub queue_bytes: usize,
+}
+
+/// A partition of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition {
+    /// The stream.
+    pub stream: String,
+    /// The topic.
+    pub topic: String,
+    /// The number of the partition in the topic.
+    pub number: i32,
+}
+
+/// `stream/topic/partition`: the `source` of its packets.
+impl std::fmt::Display for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/{}", self.stream, self.topic, self.number)
+    }
+}
+
+/// Where reading a partition begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the committed progress: the offset of the next packet.
+    Progress(u64),
+    /// With the first record that is there.
+    Earliest,
+    /// Behind the last one.
+    Latest,
+    /// With the first one that is as new as this, milliseconds since 1970.
+    Time(i64),
+}
+
+/// What a partition's reader should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Reading begins here.
+    Begun {
+        /// Which.
+        partition: Partition,
+        /// With this offset.
+        offset: u64,
+    },
+    /// Records are gone that were never read: retention has removed them. Reading goes on with the first that is left.
+    Removed {
+        /// Which.
+        partition: Partition,
+        /// The first that is gone.
+        from: u64,
+        /// The first that is left.
+        to: u64,
+    },
+    /// The topic ends before the progress: it was deleted and made anew. Reading goes on with its first record.
+    MadeAnew {
+        /// Which.
+        partition: Partition,
+        /// The progress.
+        progress: u64,
+        /// The end of the topic.
+        end: u64,
+    },
+    /// There is no such topic or partition (any more); it is looked for again and again.
+    Missing {
+        /// Which.
+        partition: Partition,
+        /// What Kafka says.
+        problem: String,
+    },
+}
+
+/// How often something was seen, for metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records that were gone before they were read.
+    pub removed: u64,
+    /// Partitions of topics that were made anew.
+    pub made_anew: u64,
+    /// Partitions that were missing.
+    pub missing: u64,
+    /// How often all partitions were paused.
+    pub pauses: u64,
+    /// The most bytes that ever waited.
+    pub most_bytes: u64,
+}
+
+/// Reads Kafka until it is stopped.
+#[derive(Debug)]
+pub struct Kafka {
+    queue: Arc<Queue>,
+    brokers: String,
+    poller: Option<JoinHandle<()>>,
+}
+
+/// Changes what a running source reads.
+#[derive(Debug, Clone)]
+pub struct Control {
+    queue: Arc<Queue>,
+    commands: Sender<Command>,
+}
+
+/// What the poller is told.
+#[derive(Debug)]
+enum Command {
+    Add(Partition, Start, u64),
+    Remove(Partition),
+}
+
+impl Kafka {
+    /// A source that reads nothing yet, the control over it, and what happens to it.
+    ///
+    /// # Errors
+    /// The settings are wrong.
+    pub fn open(config: &Config) -> Result<(Self, Control, Receiver<Event>), Error> {
+        let kilobytes = (config.queue_bytes / 1024).max(1).to_string();
+        let consumer: BaseConsumer<Context> = config.connection.client(&[
+            ("group.id", &config.group),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            // What is out of range is looked at and reported, never jumped over.
+            ("auto.offset.reset", "error"),
+            ("isolation.level", "read_committed"),
+            ("queued.max.messages.kbytes", &kilobytes),
+        ])?;
+        let (commands, orders) = unbounded();
+        let (events, happened) = unbounded();
+        let queue = Arc::new(Queue::new(config.queue_bytes));
+        let poller = Poller::new(consumer, Arc::clone(&queue), orders, events);
+        let thread = std::thread::Builder::new().name("kafka".to_owned()).spawn(move || poller.run());
+        let poller = thread.map_err(|error| Error::Client(format!("its thread does not start: {error}")))?;
+        let brokers = config.connection.brokers.clone();
+        let source = Self { queue: Arc::clone(&queue), brokers, poller: Some(poller) };
+        Ok((source, Control { queue, commands }, happened))
+    }
+}
+
+impl Control {
+    /// Reads one more partition, or reads it from elsewhere.
+    pub fn add(&self, partition: Partition, start: Start) {
+        let generation = self.queue.add(&partition.to_string());
+        // A poller that has ended reads nothing more.
+        let _ = self.commands.send(Command::Add(partition, start, generation));
+    }
+
+    /// Reads a partition no more. What of it waits is dropped; only a packet that is just being handed over may still come.
+    pub fn remove(&self, partition: &Partition) {
+        self.queue.remove(&partition.to_string());
+        let _ = self.commands.send(Command::Remove(partition.clone()));
+    }
+
+    /// Ends the source.
+    pub fn stop(&self) {
+        self.queue.stop();
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> Counts {
+        self.queue.counts()
+    }
+}
+
+impl Source for Kafka {
+    /// Gives packets until the source is stopped or `emit` breaks.
+    fn run(&mut self, emit: &mut dyn FnMut(Packet) -> ControlFlow<()>) -> Result<(), SourceError> {
+        while let Some(packet) = self.queue.pop() {
+            if emit(packet).is_break() {
+                return Ok(());
+            }
+        }
+        self.queue.failed().map_or(Ok(()), |problem| Err(SourceError::Kafka(problem)))
+    }
+
+    /// The brokers and the partitions that are read by now.
+    fn identity(&self) -> Result<Vec<String>, SourceError> {
+        let partitions = self.queue.wanted().into_iter();
+        Ok(std::iter::once(format!("kafka {}", self.brokers)).chain(partitions).collect())
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        self.queue.stop();
+        if let Some(poller) = self.poller.take() {
+            // What it panicked of is in its log already.
+            let _ = poller.join();
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! The thread that polls: assigns, pauses and resumes partitions, finds where each begins, and sees when offsets are gone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use rdkafka::Message as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::queue::Queue;
+use super::{Command, Event, Packet, Partition, Start};
+use boom_client::kafka::Context;
+
+/// The longest that a poll waits: orders are seen as soon.
+const POLL: Duration = Duration::from_millis(50);
+
+/// The longest that Kafka is waited for when it is asked for offsets; the other partitions wait as long.
+const ASK: Duration = Duration::from_secs(2);
+
+/// A partition that can not begin is tried again after so long.
+const AGAIN: Duration = Duration::from_millis(500);
+
+pub(super) struct Poller {
+    consumer: BaseConsumer<Context>,
+    queue: Arc<Queue>,
+    orders: Receiver<Command>,
+    events: Sender<Event>,
+    reading: BTreeMap<(String, i32), Reading>,
+    waiting: Vec<Waiting>,
+    paused: bool,
+}
+
+/// A partition that is assigned.
+struct Reading {
+    partition: Partition,
+    source: Arc<str>,
+    generation: u64,
+    next: u64,
+}
+
+/// A partition that is to be read and has not begun.
+struct Waiting {
+    partition: Partition,
+    start: Start,
+    generation: u64,
+    due: Instant,
+    said: bool,
+}
+
+/// Where a partition begins, and what is to be said of it. Pure.
+#[derive(Debug, PartialEq, Eq)]
+enum Begin {
+    At(u64),
+    Removed { from: u64, to: u64 },
+    MadeAnew { progress: u64, first: u64, end: u64 },
+}
+
+/// Decides by the first offset that is there and the one behind the last.
+fn begin(progress: u64, first: u64, end: u64) -> Begin {
+    if progress < first {
+        Begin::Removed { from: progress, to: first }
+    } else if progress > end {
+        Begin::MadeAnew { progress, first, end }
+    } else {
+        Begin::At(progress)
+    }
+}
+
+impl Poller {
+    pub(super) fn new(
+        consumer: BaseConsumer<Context>,
+        queue: Arc<Queue>,
+        orders: Receiver<Command>,
+        events: Sender<Event>,
+    ) -> Self {
+        Self { consumer, queue, orders, events, reading: BTreeMap::new(), waiting: Vec::new(), paused: false }
+    }
+
+    pub(super) fn run(mut self) {
+        while !self.queue.is_stopped() {
+            while let Ok(order) = self.orders.try_recv() {
+                self.obey(order);
+            }
+            if let Err(error) = self.step() {
+                self.queue.fail(error.to_string());
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Command) {
+        let (partition, wanted) = match order {
+            Command::Add(partition, start, generation) => (partition, Some((start, generation))),
+            Command::Remove(partition) => (partition, None),
+        };
+        self.drop_partition(&partition);
+        if let Some((start, generation)) = wanted {
+            self.waiting.push(Waiting { partition, start, generation, due: Instant::now(), said: false });
+        }
+    }
+
+    fn drop_partition(&mut self, partition: &Partition) {
+        self.waiting.retain(|waiting| waiting.partition != *partition);
+        if let Some(reading) = self.reading.remove(&(partition.topic.clone(), partition.number)) {
+            let _ = self.unassign(&reading.partition);
+        }
+    }
+
+    fn unassign(&self, partition: &Partition) -> Result<(), KafkaError> {
+        self.consumer.incremental_unassign(&list([partition])?)
+    }
+
+    fn step(&mut self) -> Result<(), KafkaError> {
+        self.begin_due()?;
+        self.pause_or_resume()?;
+        match self.consumer.poll(POLL) {
+            None | Some(Err(KafkaError::PartitionEOF(_))) => Ok(()),
+            Some(Ok(message)) => {
+                let taken = packet(&message, &self.reading);
+                drop(message);
+                if let Some((key, packet, generation)) = taken {
+                    if let Some(reading) = self.reading.get_mut(&key) {
+                        reading.next = packet.offset + 1;
+                    }
+                    self.queue.push(packet, generation);
+                }
+                Ok(())
+            }
+            Some(Err(KafkaError::MessageConsumptionFatal(code))) => Err(KafkaError::MessageConsumptionFatal(code)),
+            Some(Err(error)) => self.trouble(&error),
+        }
+    }
+
+    /// Errors do not say of which partition they are: those that may be meant begin anew where they are, and see what is there.
+    fn trouble(&mut self, error: &KafkaError) -> Result<(), KafkaError> {
+        tracing::debug!("reading Kafka: {error}");
+        let Some(
+            Code::AutoOffsetReset
+            | Code::OffsetOutOfRange
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownTopic
+            | Code::UnknownPartition,
+        ) = error.rdkafka_error_code()
+        else {
+            // It goes by itself: the client connects again.
+            return Ok(());
+        };
+        for reading in std::mem::take(&mut self.reading).into_values() {
+            self.unassign(&reading.partition)?;
+            let (partition, generation, start) = (reading.partition, reading.generation, Start::Progress(reading.next));
+            self.waiting.push(Waiting { partition, start, generation, due: Instant::now(), said: false });
+        }
+        Ok(())
+    }
+
+    fn pause_or_resume(&mut self) -> Result<(), KafkaError> {
+        let all = || list(self.reading.values().map(|reading| &reading.partition));
+        if !self.paused && self.queue.is_full() {
+            self.consumer.pause(&all()?)?;
+            self.paused = true;
+            self.queue.count(|counts| counts.pauses += 1);
+        } else if self.paused && self.queue.is_half_empty() {
+            self.consumer.resume(&all()?)?;
+            self.paused = false;
+        }
+        Ok(())
+    }
+
+    /// Begins the partitions that wait, as far as Kafka says where.
+    fn begin_due(&mut self) -> Result<(), KafkaError> {
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            if !self.queue.wants(&waiting.partition.to_string(), waiting.generation) {
+                continue;
+            }
+            if waiting.due > Instant::now() {
+                self.waiting.push(waiting);
+                continue;
+            }
+            match self.find(&waiting) {
+                Ok(begin) => self.assign(waiting, begin)?,
+                Err(error) => {
+                    self.say_missing(&mut waiting, &error);
+                    waiting.due = Instant::now() + AGAIN;
+                    self.waiting.push(waiting);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn say_missing(&self, waiting: &mut Waiting, error: &KafkaError) {
+        let code = error.rdkafka_error_code();
+        let gone = matches!(code, Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition));
+        if gone && !std::mem::replace(&mut waiting.said, true) {
+            self.queue.count(|counts| counts.missing += 1);
+            self.say(Event::Missing { partition: waiting.partition.clone(), problem: error.to_string() });
+        }
+    }
+
+    fn find(&self, waiting: &Waiting) -> Result<Begin, KafkaError> {
+        let (topic, number) = (&waiting.partition.topic, waiting.partition.number);
+        let (first, end) = self.consumer.fetch_watermarks(topic, number, ASK)?;
+        let (first, end) = (first.max(0).cast_unsigned(), end.max(0).cast_unsigned());
+        Ok(match waiting.start {
+            Start::Progress(progress) => begin(progress, first, end),
+            Start::Earliest => Begin::At(first),
+            Start::Latest => Begin::At(end),
+            Start::Time(time) => {
+                let mut times = TopicPartitionList::new();
+                times.add_partition_offset(topic, number, Offset::Offset(time))?;
+                let found = self.consumer.offsets_for_times(times, ASK)?;
+                let found = found.find_partition(topic, number);
+                if let Some(element) = &found {
+                    element.error()?;
+                }
+                match found.map(|element| element.offset()) {
+                    Some(Offset::Offset(offset)) => Begin::At(offset.max(0).cast_unsigned()),
+                    // Nothing is as new as that.
+                    _ => Begin::At(end),
+                }
+            }
+        })
+    }
+
+    fn assign(&mut self, waiting: Waiting, begin: Begin) -> Result<(), KafkaError> {
+        let partition = waiting.partition;
+        let next = match begin {
+            Begin::At(offset) => offset,
+            Begin::Removed { from, to } => {
+                tracing::error!(%partition, "retention has removed the records {from} to {to} before they were read");
+                self.queue.count(|counts| counts.removed += to - from);
+                self.say(Event::Removed { partition: partition.clone(), from, to });
+                to
+            }
+            Begin::MadeAnew { progress, first, end } => {
+                tracing::error!(%partition, "the topic ends at {end} before the progress {progress}: it was made anew");
+                self.queue.count(|counts| counts.made_anew += 1);
+                self.say(Event::MadeAnew { partition: partition.clone(), progress, end });
+                first
+            }
+        };
+        let mut from = TopicPartitionList::new();
+        from.add_partition_offset(&partition.topic, partition.number, Offset::Offset(next.cast_signed()))?;
+        self.consumer.incremental_assign(&from)?;
+        if self.paused {
+            self.consumer.pause(&from)?;
+        }
+        self.say(Event::Begun { partition: partition.clone(), offset: next });
+        let key = (partition.topic.clone(), partition.number);
+        let source = Arc::from(partition.to_string());
+        self.reading.insert(key, Reading { partition, source, generation: waiting.generation, next });
+        Ok(())
+    }
+
+    fn say(&self, event: Event) {
+        // Nobody need listen.
+        let _ = self.events.send(event);
+    }
+}
+
+/// A record as a packet with the number of its partition's assignment; `None` of what is not read any more, or was read already.
+fn packet(
+    message: &BorrowedMessage<'_>,
+    reading: &BTreeMap<(String, i32), Reading>,
+) -> Option<((String, i32), Packet, u64)> {
+    let key = (message.topic().to_owned(), message.partition());
+    let reading = reading.get(&key)?;
+    let offset = message.offset().max(0).cast_unsigned();
+    if offset < reading.next {
+        return None;
+    }
+    let packet = Packet {
+        source: Arc::clone(&reading.source),
+        offset,
+        name: format!("{}@{offset}", reading.source),
+        timestamp: message.timestamp().to_millis(),
+        bytes: message.payload().unwrap_or_default().to_vec(),
+        fault: None,
+    };
+    Some((key, packet, reading.generation))
+}
+
+fn list<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(&partition.topic, partition.number);
+    }
+    Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_that_the_topic_does_not_hold_is_told_from_one_that_it_does() {
+        assert_eq!(begin(5, 0, 9), Begin::At(5));
+        assert_eq!(begin(9, 0, 9), Begin::At(9));
+        assert_eq!(begin(5, 5, 5), Begin::At(5));
+        assert_eq!(begin(4, 5, 9), Begin::Removed { from: 4, to: 5 });
+        assert_eq!(begin(10, 0, 9), Begin::MadeAnew { progress: 10, first: 0, end: 9 });
+    }
+}

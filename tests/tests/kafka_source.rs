@@ -1,0 +1,180 @@
+//! What only the Kafka source promises: partitions that change while it runs, back-pressure, restarts, and offsets that are gone.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use boom_client::kafka::Connection;
+use boom_node::source::kafka::{Config, Control, Event, Kafka, Partition, Start};
+use boom_node::source::{Packet, Source as _};
+use boom_tests::eventually::eventually;
+use boom_tests::kafka::Topic;
+use boom_tests::servers::{Server, Servers};
+use crossbeam_channel::Receiver;
+
+/// The Kafka of the tests that leave it alone; each has topics of its own.
+fn brokers() -> &'static str {
+    static SERVERS: OnceLock<Servers> = OnceLock::new();
+    SERVERS.get_or_init(|| Servers::only(&[Server::Kafka]).unwrap()).address(Server::Kafka)
+}
+
+/// A source that runs, and what it has given.
+struct Running {
+    control: Control,
+    events: Receiver<Event>,
+    given: Arc<Mutex<Vec<Packet>>>,
+    held: Arc<Mutex<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(brokers: &str, queue_bytes: usize) -> Self {
+        let (connection, group) = (Connection::plain(brokers), "boom".to_owned());
+        let (mut source, control, events) = Kafka::open(&Config { connection, group, queue_bytes }).unwrap();
+        let (given, held) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(())));
+        let (to, gate) = (Arc::clone(&given), Arc::clone(&held));
+        let run = move || {
+            let mut emit = |packet| {
+                drop(gate.lock().unwrap());
+                to.lock().unwrap().push(packet);
+                ControlFlow::Continue(())
+            };
+            source.run(&mut emit).unwrap();
+        };
+        Self { control, events, given, held, thread: Some(std::thread::spawn(run)) }
+    }
+
+    /// The offsets of what came of a partition.
+    fn offsets(&self, partition: &Partition) -> Vec<u64> {
+        let given = self.given.lock().unwrap();
+        given.iter().filter(|packet| *packet.source == partition.to_string()).map(|packet| packet.offset).collect()
+    }
+
+    fn wait_for(&self, partition: &Partition, count: usize) {
+        eventually("the packets come", || self.offsets(partition).len() >= count);
+    }
+
+    fn event(&self) -> Event {
+        self.events.recv_timeout(Duration::from_secs(60)).unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.control.stop();
+        let ended = self.thread.take().unwrap().join();
+        assert!(ended.is_ok() || std::thread::panicking());
+    }
+}
+
+fn partition(topic: &Topic, number: i32) -> Partition {
+    Partition { stream: "ztf".to_owned(), topic: topic.name().to_owned(), number }
+}
+
+#[test]
+fn every_partition_begins_where_it_is_told_to() {
+    let topic = Topic::make(brokers(), "begin", 1);
+    topic.produce(0, 0..10, 100);
+    let running = Running::start(brokers(), 1 << 20);
+    let zero = partition(&topic, 0);
+    let starts = [(Start::Earliest, 0), (Start::Progress(4), 4), (Start::Latest, 10), (Start::Time(6), 5)];
+    for (start, offset) in starts {
+        running.control.add(zero.clone(), start);
+        assert_eq!(running.event(), Event::Begun { partition: zero.clone(), offset }, "{start:?}");
+    }
+    running.wait_for(&zero, 5);
+    let given = running.given.lock().unwrap();
+    let last = given.last().unwrap();
+    assert_eq!((&*last.source, last.offset, last.timestamp), ("ztf/begin/0", 9, Some(10)));
+    assert_eq!(last.bytes, topic.payload(9, 100));
+}
+
+#[test]
+fn partitions_come_and_go_while_it_runs_and_one_that_is_gone_gives_nothing_more() {
+    let topic = Topic::make(brokers(), "change", 2);
+    let running = Running::start(brokers(), 1 << 20);
+    let (zero, one) = (partition(&topic, 0), partition(&topic, 1));
+    running.control.add(zero.clone(), Start::Earliest);
+    topic.produce(0, 0..50, 100);
+    topic.produce(1, 0..50, 100);
+    running.wait_for(&zero, 50);
+    assert!(running.offsets(&one).is_empty(), "it was not asked for");
+    running.control.add(one.clone(), Start::Progress(20));
+    running.wait_for(&one, 30);
+    running.control.remove(&zero);
+    topic.produce(0, 50..100, 100);
+    topic.produce(1, 50..100, 100);
+    running.wait_for(&one, 80);
+    assert_eq!(running.offsets(&zero), (0..50).collect::<Vec<_>>());
+    assert_eq!(running.offsets(&one), (20..100).collect::<Vec<_>>());
+    running.control.add(zero.clone(), Start::Progress(50));
+    running.wait_for(&zero, 100);
+    assert_eq!(running.offsets(&zero), (0..100).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_full_queue_pauses_the_partitions_and_memory_stays_bounded() {
+    const QUEUE: usize = 1 << 20;
+    let topic = Topic::make(brokers(), "full", 2);
+    let running = Running::start(brokers(), QUEUE);
+    let held = running.held.lock().unwrap();
+    for number in 0..2 {
+        topic.produce(number, 0..400, 50_000);
+        running.control.add(partition(&topic, number), Start::Earliest);
+    }
+    eventually("it pauses", || running.control.counts().pauses > 0);
+    drop(held);
+    for number in 0..2 {
+        running.wait_for(&partition(&topic, number), 400);
+        assert_eq!(running.offsets(&partition(&topic, number)), (0..400).collect::<Vec<_>>());
+    }
+    let counts = running.control.counts();
+    assert!(counts.most_bytes < QUEUE as u64 + 60_000, "{counts:?}");
+}
+
+#[test]
+fn offsets_that_are_removed_or_of_a_former_topic_are_reported_and_counted() {
+    let topic = Topic::make(brokers(), "gone", 1);
+    topic.produce(0, 0..20, 100);
+    topic.remove_before(0, 12);
+    let running = Running::start(brokers(), 1 << 20);
+    let zero = partition(&topic, 0);
+    running.control.add(zero.clone(), Start::Progress(5));
+    assert_eq!(running.event(), Event::Removed { partition: zero.clone(), from: 5, to: 12 });
+    assert_eq!(running.event(), Event::Begun { partition: zero.clone(), offset: 12 });
+    running.wait_for(&zero, 8);
+    running.control.add(zero.clone(), Start::Progress(500));
+    assert_eq!(running.event(), Event::MadeAnew { partition: zero.clone(), progress: 500, end: 20 });
+    assert_eq!(running.event(), Event::Begun { partition: zero.clone(), offset: 12 });
+    running.wait_for(&zero, 16);
+    let missing = Partition { topic: "no-such-topic".to_owned(), ..zero };
+    running.control.add(missing.clone(), Start::Earliest);
+    assert!(matches!(running.event(), Event::Missing { partition, .. } if partition == missing));
+    let counts = running.control.counts();
+    assert_eq!((counts.removed, counts.made_anew, counts.missing), (7, 1, 1));
+}
+
+#[test]
+fn kill_9_and_restart_of_kafka_loses_and_repeats_nothing() {
+    let servers = Servers::only(&[Server::Kafka]).unwrap();
+    let topic = Topic::make(servers.address(Server::Kafka), "restart", 2);
+    let running = Running::start(servers.address(Server::Kafka), 1 << 20);
+    let both = [0, 1].map(|number| partition(&topic, number));
+    both.iter().for_each(|partition| running.control.add(partition.clone(), Start::Earliest));
+    for round in 0..2 {
+        let offsets = round * 500..(round + 1) * 500;
+        (0..2).for_each(|number| topic.produce(number, offsets.clone(), 1000));
+        running.wait_for(&both[0], 1);
+        servers.kill(Server::Kafka).unwrap();
+        servers.restart(Server::Kafka).unwrap();
+    }
+    let expected: BTreeMap<_, Vec<u64>> = both.iter().map(|partition| (partition, (0..1000).collect())).collect();
+    for (partition, offsets) in expected {
+        running.wait_for(partition, 1000);
+        assert_eq!(running.offsets(partition), offsets);
+    }
+}
