@@ -147,6 +147,11 @@ impl MongoDb {
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Ordering::Relaxed)
     }
+
+    /// Whether MongoDB does not answer just now and is waited for.
+    pub fn waits(&self) -> bool {
+        self.0.connection.waiting.load(Ordering::Relaxed)
+    }
 }
 
 impl Inner {

@@ -12,7 +12,7 @@ use mongodb::error::{CommandError, Error as DriverError, ErrorKind};
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
-use super::command::{Kind, Refused, Written, parts, write, written};
+use super::command::{Kind, LARGEST_DOCUMENT, Refused, Written, parts, write, written};
 
 /// The first wait between two attempts, and the longest.
 const WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -114,6 +114,11 @@ impl Connection {
         let mut all = Written::default();
         for part in parts(documents) {
             let documents = &documents[part.clone()];
+            // Such a one is alone in its part, and the server would close the connection on it.
+            if documents.iter().any(|document| document.len() > LARGEST_DOCUMENT) {
+                all.too_large.push(part.start);
+                continue;
+            }
             let attempt = |patience: Duration| {
                 let limit = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
                 let command = write(kind, collection, documents, limit);

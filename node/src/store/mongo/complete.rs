@@ -11,7 +11,7 @@ use boom_sky::survey::Survey;
 use boom_store::documents::{Complete, Matches};
 
 use super::claim::among;
-use super::command::{Kind, LARGEST_DOCUMENT, document, find};
+use super::command::{Kind, document, find};
 use super::{Error, Inner, names};
 
 /// How long it may take until the majority has what one server has.
@@ -49,29 +49,19 @@ impl Inner {
             let known = surveys.iter_mut().find(|known| known.0.name == survey.name);
             let documents = &mut known.expect("it was pushed if it was not there").1;
             match document {
-                Complete::Alert(candid, bytes) => self.take(&names::alerts(survey), &mut documents.alerts, candid, bytes),
-                Complete::Cutouts(candid, bytes) => {
-                    self.take(&names::cutouts(survey), &mut documents.cutouts, candid, bytes);
-                }
+                Complete::Alert(candid, bytes) => documents.alerts.push(candid, bytes),
+                Complete::Cutouts(candid, bytes) => documents.cutouts.push(candid, bytes),
                 Complete::Matches(object_id, matches) => drop(documents.matches.insert(object_id, matches)),
             }
         }
         for (survey, documents) in surveys {
             tokio::try_join!(
                 self.complete_alerts(survey, &documents.alerts),
-                self.shelf.store(&self.connection, survey, documents.cutouts),
+                self.shelf.store(self, survey, documents.cutouts),
                 self.complete_matches(survey, &documents.matches),
             )?;
         }
         Ok(())
-    }
-
-    fn take(&self, collection: &str, documents: &mut Numbered, candid: i64, bytes: Vec<u8>) {
-        if bytes.len() > LARGEST_DOCUMENT {
-            self.refuse(collection, &candid.to_string());
-        } else {
-            documents.push(candid, bytes);
-        }
     }
 
     async fn complete_alerts(&self, survey: &Survey, alerts: &Numbered) -> Result<(), Error> {
@@ -101,12 +91,10 @@ impl Inner {
     }
 
     /// Inserts documents that never change.
-    pub(super) async fn insert_once(
-        connection: &super::Connection,
-        collection: &str,
-        documents: &Numbered,
-    ) -> Result<(), Error> {
+    pub(super) async fn insert_once(&self, collection: &str, documents: &Numbered) -> Result<(), Error> {
+        let connection = &self.connection;
         let written = connection.write(Kind::Insert, collection, &documents.documents).await?;
+        written.too_large.iter().for_each(|at| self.refuse(collection, &documents.candids[*at].to_string()));
         let there: Vec<i64> = written.duplicates.iter().map(|at| documents.candids[*at]).collect();
         if there.is_empty() {
             return Ok(());

@@ -45,14 +45,9 @@ impl Shelf {
     }
 
     /// Stores cutouts documents; they are there when this returns.
-    pub(super) async fn store(
-        &self,
-        connection: &Connection,
-        survey: &'static Survey,
-        cutouts: Numbered,
-    ) -> Result<(), Error> {
+    pub(super) async fn store(&self, inner: &Inner, survey: &'static Survey, cutouts: Numbered) -> Result<(), Error> {
         let Self::Objects(objects) = self else {
-            return Inner::insert_once(connection, &names::cutouts(survey), &cutouts).await;
+            return inner.insert_once(&names::cutouts(survey), &cutouts).await;
         };
         let all: Vec<_> = cutouts.candids.into_iter().zip(cutouts.documents.into_iter().map(PutPayload::from)).collect();
         let attempt = |_| async {
@@ -69,7 +64,7 @@ impl Shelf {
             }
             Ok(())
         };
-        connection.persist("writing cutouts", attempt).await
+        inner.connection.persist("writing cutouts", attempt).await
     }
 
     /// Reads the cutouts document of an alert.

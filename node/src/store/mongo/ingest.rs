@@ -129,6 +129,7 @@ impl Inner {
         let mut objects = Objects::new(batch);
         let (claims, known) = tokio::try_join!(self.claim(batch), self.known(&objects))?;
         for (place, stored) in known {
+            objects.list[place].before = Some(Arc::clone(&stored.state));
             objects.list[place].stored = Some(stored);
         }
         for (at, claim) in claims.iter().enumerate() {
