@@ -7,6 +7,7 @@ use std::sync::Arc;
 use boom_sky::crossmatch::{cover, separation_arcsec};
 use boom_sky::survey::{SURVEYS, Survey};
 use boom_store::documents::{AliasObject, Aliases, ObjectState};
+use futures_util::future::try_join_all;
 
 use super::cache::Key;
 use super::command::{Kind, document, find, integers};
@@ -55,34 +56,39 @@ impl Inner {
 
     /// The objects of other surveys around those of the batch that have none there yet.
     async fn neighbours(&self, objects: &Objects) -> Result<Sky, Error> {
+        let found = try_join_all(SURVEYS.iter().map(|other| self.around(objects, other))).await?;
         let mut sky = Sky::new();
-        for other in SURVEYS {
-            let mut cells: Vec<i64> = objects.list.iter().flat_map(|touched| touched.cells(other)).collect();
-            cells.sort_unstable();
-            cells.dedup();
-            if cells.is_empty() {
-                continue;
-            }
-            let filter = |writer: &mut boom_sky::document::Writer<'_>| {
-                let among = writer.open_document(names::CELL);
-                integers("$in", cells, writer);
-                writer.close(among);
-            };
-            let fields = [("boom.ra", 1), ("boom.dec", 1), ("boom.cell", 1)];
-            let query = find(&names::objects(other), filter, &fields, Some(names::CELL));
-            for object in self.connection.find("looking for the same objects in other surveys", &query).await? {
-                let neighbour = || {
-                    let own = object.get_document(names::OWN).ok()?;
-                    let (ra, dec) = (own.get_f64("ra").ok()?, own.get_f64("dec").ok()?);
-                    let object_id = object.get_str("_id").ok()?.to_owned();
-                    Some((own.get_i64("cell").ok()?, Neighbour { object_id, ra, dec }))
-                };
-                if let Some((cell, neighbour)) = neighbour() {
-                    sky.entry((other.name, cell)).or_default().push(neighbour);
-                }
+        for (other, found) in SURVEYS.iter().zip(found) {
+            for (cell, neighbour) in found {
+                sky.entry((other.name, cell)).or_default().push(neighbour);
             }
         }
         Ok(sky)
+    }
+
+    /// The objects of one survey around those of the batch, each with its cell.
+    async fn around(&self, objects: &Objects, other: &Survey) -> Result<Vec<(i64, Neighbour)>, Error> {
+        let mut cells: Vec<i64> = objects.list.iter().flat_map(|touched| touched.cells(other)).collect();
+        cells.sort_unstable();
+        cells.dedup();
+        if cells.is_empty() {
+            return Ok(Vec::new());
+        }
+        let filter = |writer: &mut boom_sky::document::Writer<'_>| {
+            let among = writer.open_document(names::CELL);
+            integers("$in", cells, writer);
+            writer.close(among);
+        };
+        let fields = [("boom.ra", 1), ("boom.dec", 1), ("boom.cell", 1)];
+        let query = find(&names::objects(other), filter, &fields, Some(names::CELL));
+        let found = self.connection.find("looking for the same objects in other surveys", &query).await?;
+        let neighbour = |object: &bson::RawDocument| {
+            let own = object.get_document(names::OWN).ok()?;
+            let (ra, dec) = (own.get_f64("ra").ok()?, own.get_f64("dec").ok()?);
+            let object_id = object.get_str("_id").ok()?.to_owned();
+            Some((own.get_i64("cell").ok()?, Neighbour { object_id, ra, dec }))
+        };
+        Ok(found.iter().filter_map(|object| neighbour(object)).collect())
     }
 
     /// Adds to the aliases of stored objects.

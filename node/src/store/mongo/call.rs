@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bson::RawDocumentBuf;
+use futures_util::future::try_join_all;
 use mongodb::Database;
 use mongodb::error::{CommandError, Error as DriverError, ErrorKind};
 use tokio_util::sync::CancellationToken;
@@ -108,32 +109,40 @@ impl Connection {
         }
     }
 
-    /// Writes documents, in as many commands as they need. The places in what comes back are those in `documents`.
+    /// Writes documents, in as many commands at once as they need. The places in what comes back are those in `documents`.
     pub(super) async fn write(&self, kind: Kind, collection: &str, documents: &[Vec<u8>]) -> Result<Written, Error> {
         let doing = format!("writing to {collection}");
+        let parts = parts(documents);
+        let sent = parts.iter().map(|part| self.write_part(&doing, kind, collection, &documents[part.clone()]));
         let mut all = Written::default();
-        for part in parts(documents) {
-            let documents = &documents[part.clone()];
-            // Such a one is alone in its part, and the server would close the connection on it.
-            if documents.iter().any(|document| document.len() > LARGEST_DOCUMENT) {
-                all.too_large.push(part.start);
-                continue;
-            }
-            let attempt = |patience: Duration| {
-                let limit = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
-                let command = write(kind, collection, documents, limit);
-                let doing = &doing;
-                async move {
-                    let reply = self.database.run_raw_command(command).await.map_err(|error| failure(doing, &error))?;
-                    written(&reply).map_err(|Refused { code, message }| judge(doing, code, message))
-                }
-            };
-            let done = self.persist(&doing, attempt).await?;
+        for (part, done) in parts.iter().zip(try_join_all(sent).await?) {
             all.n += done.n;
             all.duplicates.extend(done.duplicates.into_iter().map(|at| part.start + at));
             all.too_large.extend(done.too_large.into_iter().map(|at| part.start + at));
         }
         Ok(all)
+    }
+
+    async fn write_part(
+        &self,
+        doing: &str,
+        kind: Kind,
+        collection: &str,
+        documents: &[Vec<u8>],
+    ) -> Result<Written, Error> {
+        // Such a one is alone in its part, and the server would close the connection on it.
+        if documents.iter().any(|document| document.len() > LARGEST_DOCUMENT) {
+            return Ok(Written { too_large: vec![0], ..Written::default() });
+        }
+        let attempt = |patience: Duration| {
+            let limit = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
+            let command = write(kind, collection, documents, limit);
+            async move {
+                let reply = self.database.run_raw_command(command).await.map_err(|error| failure(doing, &error))?;
+                written(&reply).map_err(|Refused { code, message }| judge(doing, code, message))
+            }
+        };
+        self.persist(doing, attempt).await
     }
 
     /// All documents that a query finds.

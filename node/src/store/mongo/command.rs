@@ -3,8 +3,8 @@
 use boom_sky::document::{Writer, tag};
 use bson::{Bson, Document, RawDocumentBuf};
 
-/// A command's own part stays far below this, and the server takes 16 MiB and some.
-const LARGEST_COMMAND: usize = 8 << 20;
+/// Several commands of so much at once cost less than a large one, which is copied from memory to memory; the server takes 16 MiB and some.
+const LARGEST_COMMAND: usize = 1 << 20;
 /// No document may be larger.
 pub(super) const LARGEST_DOCUMENT: usize = 16 << 20;
 /// One command has at most so many statements.

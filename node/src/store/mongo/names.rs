@@ -13,9 +13,12 @@ pub(super) fn objects(survey: &Survey) -> String {
     format!("{}_alerts_aux", survey.name)
 }
 
+/// How a collection of cutouts ends.
+pub(super) const CUTOUTS: &str = "_alerts_cutouts";
+
 /// Cutouts, by candid.
 pub(super) fn cutouts(survey: &Survey) -> String {
-    format!("{}_alerts_cutouts", survey.name)
+    format!("{}{CUTOUTS}", survey.name)
 }
 
 /// Which delivery of a candid was the first, by candid.

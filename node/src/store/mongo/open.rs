@@ -58,7 +58,7 @@ impl MongoDb {
         let connection = Connection { database, stop, patience: config.patience, waiting };
         for survey in SURVEYS {
             for (collection, keys) in names::indexes(survey) {
-                index(&connection, &collection, keys).await?;
+                prepare(&connection, &collection, keys).await?;
             }
         }
         let shelf = Shelf::open(&config.cutouts).await?;
@@ -68,9 +68,19 @@ impl MongoDb {
 }
 
 /// Makes the collection and the indexes of it that are not there.
-async fn index(connection: &Connection, collection: &str, keys: &[(&str, &str)]) -> Result<(), Error> {
+async fn prepare(connection: &Connection, collection: &str, keys: &[(&str, &str)]) -> Result<(), Error> {
     let doing = format!("making the collection {collection}");
-    let create = raw(document(|writer| writer.string("create", collection)));
+    let create = raw(document(|writer| {
+        writer.string("create", collection);
+        if collection.ends_with(names::CUTOUTS) {
+            // Stamps come compressed.
+            let storage = writer.open_document("storageEngine");
+            let engine = writer.open_document("wiredTiger");
+            writer.string("configString", "block_compressor=none");
+            writer.close(engine);
+            writer.close(storage);
+        }
+    }));
     command(connection, &doing, &create, connection.patience).await?;
     let doing = format!("making the indexes of {collection}");
     for key in keys {
