@@ -2,6 +2,7 @@
 //!
 //! An adapter answers each call within bounded time, or says that it can not. How these calls make an election stands in `election`.
 
+pub mod directory;
 pub mod etcd;
 pub mod memory;
 
@@ -70,6 +71,19 @@ pub enum Error {
         expected: Option<PlanVersion>,
         /// The version that is stored.
         stored: Option<PlanVersion>,
+    },
+    /// The plan is not stored and never will be: it is too long. What is stored stays.
+    #[error(
+        "committing plan {version}: with {bytes} bytes it is longer than the {limit} that etcd takes, so the plan before it stays (remove \
+         streams, or topics that nobody reads any more)"
+    )]
+    TooLarge {
+        /// The version of the plan.
+        version: PlanVersion,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        limit: usize,
     },
     /// There was no answer in time, or one that says to try again. A commit may have been carried out, or may still be.
     #[error("{doing}: {why}")]

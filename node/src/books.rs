@@ -5,50 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use boom_client::progress::{FilterBook, PartitionBook as Partition};
 use serde::{Deserialize, Serialize};
 
 /// Name in the books of the survey of packets that nobody could tell.
 pub const UNKNOWN_SURVEY: &str = "unknown";
-
-/// The counts of one input of one survey.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Partition {
-    /// Survey, or `unknown`.
-    pub survey: String,
-    /// The input.
-    pub source: String,
-    /// Alerts taken in.
-    pub consumed: u64,
-    /// Alerts that every filter has judged.
-    pub decided: u64,
-    /// Alerts whose candid had come from elsewhere before.
-    pub repeated: u64,
-    /// Alerts that gave no document.
-    pub dead_lettered: u64,
-}
-
-/// The counts of one version of one filter.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FilterBook {
-    /// Its name.
-    pub filter: String,
-    /// Its version: the hash of its content.
-    pub version: String,
-    /// Alerts that it was asked about.
-    pub decided: u64,
-    /// Those that it lets through.
-    pub passed: u64,
-    /// Those that it does not.
-    pub rejected: u64,
-    /// Those on which it failed.
-    pub failed: u64,
-    /// Failures since it last gave an answer.
-    #[serde(default)]
-    pub failing: u64,
-    /// Whether it failed so often in a row that it is not asked any more.
-    #[serde(default)]
-    pub suspended: bool,
-}
 
 /// All counts of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,8 +104,12 @@ impl Books {
 
     /// Whether everything is accounted for.
     pub fn balance(&self) -> bool {
-        self.partitions.iter().all(|b| b.consumed == b.decided + b.repeated + b.dead_lettered)
-            && self.filters.iter().all(|b| b.decided == b.passed + b.rejected + b.failed)
+        self.partitions.iter().all(Partition::balances) && self.filters.iter().all(FilterBook::balances)
+    }
+
+    /// Leaves an input out: somebody else counts on.
+    pub fn forget(&mut self, source: &str) {
+        self.partitions.retain(|book| book.source != source);
     }
 
     /// All alerts taken in.

@@ -5,11 +5,14 @@
 
 pub mod books;
 pub mod catalogs;
+pub mod cluster;
 pub mod compute;
 pub mod config;
 pub mod filters;
 pub mod pipeline;
+pub mod pool;
 pub mod scorer;
+pub mod setup;
 pub mod simulated_sky;
 pub mod sink;
 pub mod source;

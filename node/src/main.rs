@@ -2,14 +2,15 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use boom_node::config::Config;
+use boom_node::setup::UsageError;
 use boom_node::source::simulator::{SimulatedSurvey, Simulator, SimulatorConfig, write_archive};
-use boom_node::standalone::{self, Ended, Options, UsageError};
+use boom_node::standalone::{self, Ended, Options};
 use boom_sky::survey::Survey;
 use clap::{Args, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
@@ -30,8 +31,29 @@ enum Command {
     Standalone(Standalone),
     /// Write a simulated night of alert packets.
     Simulate(Simulate),
-    /// Print the commented default configuration.
-    Config,
+    /// Be a node of a cluster, until a signal ends it.
+    Serve(Serve),
+    /// Print the commented default configuration, or check one.
+    Config(ConfigArguments),
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// Configuration file; `boom-node config` prints one with every default.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ConfigArguments {
+    #[command(subcommand)]
+    what: Option<ConfigCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Read a configuration as the node would, and list all that is wrong with it.
+    Check(Serve),
 }
 
 #[derive(Debug, Args)]
@@ -99,7 +121,13 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Standalone(arguments) => run_standalone(arguments),
         Command::Simulate(arguments) => simulate(&arguments),
-        Command::Config => print(boom_node::config::DEFAULT).map(|()| ExitCode::SUCCESS),
+        Command::Serve(arguments) => serve(&arguments),
+        Command::Config(ConfigArguments { what: None }) => {
+            print(boom_node::config::DEFAULT).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Config(ConfigArguments { what: Some(ConfigCommand::Check(arguments)) }) => {
+            load(arguments.config.as_deref()).map(|_| ExitCode::SUCCESS)
+        }
     };
     outcome.unwrap_or_else(|error| failed(&error))
 }
@@ -146,14 +174,32 @@ fn start_logging() -> Result<(), String> {
     Ok(())
 }
 
-fn run_standalone(arguments: Standalone) -> anyhow::Result<ExitCode> {
-    let text = arguments.config.as_ref().map(|path| {
+/// The configuration: defaults, a file over them, the environment over both.
+fn load(path: Option<&Path>) -> anyhow::Result<Config> {
+    let text = path.map(|path| {
         std::fs::read_to_string(path)
             .map_err(|error| UsageError(format!("the configuration {} can not be read: {error}", path.display())))
     });
     let text = text.transpose()?;
-    let file = arguments.config.as_deref().zip(text.as_deref());
-    let config = Config::load(file, std::env::vars()).map_err(|problems| UsageError(problems.to_string()))?;
+    let file = path.zip(text.as_deref());
+    Ok(Config::load(file, std::env::vars()).map_err(|problems| UsageError(problems.to_string()))?)
+}
+
+fn serve(arguments: &Serve) -> anyhow::Result<ExitCode> {
+    let config = load(arguments.config.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let stop = CancellationToken::new();
+    let ran = runtime.block_on(async {
+        tokio::spawn(cancel_on_signal(stop.clone()));
+        boom_node::cluster::run(config, stop).await
+    });
+    // What still waits for a server that is away is not waited for.
+    runtime.shutdown_background();
+    ran.map(|()| ExitCode::SUCCESS)
+}
+
+fn run_standalone(arguments: Standalone) -> anyhow::Result<ExitCode> {
+    let config = load(arguments.config.as_deref())?;
     let options = Options {
         input: arguments.input,
         survey: arguments.survey,

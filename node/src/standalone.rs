@@ -2,34 +2,30 @@
 //!
 //! Puts the parts together and runs them; decides nothing that the parts decide.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use anyhow::Context as _;
-use boom_sky::schema::Decoder;
-use boom_sky::survey::{SURVEYS, Survey};
-use boom_sky::units::Jd;
-use boom_store::catalog::CatalogSet;
+use boom_sky::survey::Survey;
 use boom_store::documents::Store as Documents;
-use boom_store::schemas;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::books::Books;
 use crate::catalogs::Catalogs;
 use crate::compute::Compute;
 use crate::config::Config;
-use crate::pipeline::Pipeline;
-use crate::scorer::{self, Backend};
+use crate::pipeline::{Gate, Item, Pipeline, Pools};
+use crate::scorer;
+use crate::setup::{self, usage};
 use crate::sink::Progress;
 use crate::sink::files::{Error as OutputError, Files as Output, Identity, write_ledger};
+use crate::source::Source;
 use crate::source::files::Files;
 use crate::source::simulated::Simulated;
 use crate::source::simulator::{SimulatedSurvey, Simulator, SimulatorConfig};
-use crate::source::{Packet, Source};
 use crate::stage::enrich::Enricher;
 use crate::stage::filter::Filters;
 use crate::stage::record::Provenance;
@@ -84,12 +80,12 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
     let inputs = source.identity().map_err(usage)?;
     let list = filters::load(options.filters.as_deref(), &config.filters).map_err(usage)?;
     let filters = Arc::new(Filters::new(list));
-    let decoder = decoder(&options, &config)?;
+    let decoder = setup::decoder(options.survey, options.schemas.as_deref(), &config)?;
     std::fs::create_dir_all(&options.out).with_context(|| format!("making the output {}", options.out.display()))?;
     let documents = Arc::new(Documents::open(&options.out.join("store"), true)?);
     let catalogs = catalogs(&options, &config)?;
     let enricher = Arc::new(Enricher::new(models(&options, &config)?, catalogs));
-    let provenance = Arc::new(provenance(&enricher));
+    let provenance = Arc::new(setup::provenance(&enricher));
     let identity = identity(inputs, &options, &filters, &provenance);
     let (sink, recovered) =
         Output::open(&options.out, Arc::clone(&documents), compute.clone(), provenance, &identity).map_err(refused)?;
@@ -104,15 +100,18 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
         tracing::info!("going on with {}: {} alerts are done", options.out.display(), books.consumed());
     }
 
-    let stats = Arc::new(Stats::new(filters.list().len()));
+    let stats = Arc::new(Stats::default());
+    let (_unchanging, held) = watch::channel(Arc::clone(&filters));
     let pipeline = Arc::new(Pipeline {
         decoder,
         store: Embedded::new(documents, compute.clone()),
         enricher,
-        filters: Arc::clone(&filters),
+        filters: held,
         compute,
+        pools: Arc::new(Pools::even(threads)),
+        gate: Gate::open(),
         stats: Arc::clone(&stats),
-        clock: now,
+        clock: setup::now,
         batch: config.input.batch,
         batches_in_flight: config.input.batches_in_flight,
         suspend_after: config.filters.suspend_after,
@@ -128,18 +127,9 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
     let read = tokio::task::spawn_blocking(move || reading.join()).await?;
     read.map_err(|_| anyhow::anyhow!("the source's thread panicked (this is a defect of boom)"))?.map_err(usage)?;
     write_ledger(&options.out, &books)?;
-    let tables = summary::tables(&stats, &books, &filters, started.elapsed());
+    let tables = summary::tables(&stats, &books, started.elapsed());
     let report = format!("{tables}\n{}", summary::next_steps(&options.out, &books));
     Ok(Ended { books, stopped: stop.is_cancelled(), report })
-}
-
-/// The command line, or what it names, is at fault: exit code 2.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct UsageError(pub String);
-
-fn usage(error: impl std::fmt::Display) -> anyhow::Error {
-    UsageError(error.to_string()).into()
 }
 
 /// An output that belongs to another run is the command line's fault.
@@ -150,15 +140,9 @@ fn refused(error: OutputError) -> anyhow::Error {
     }
 }
 
-/// The time by the machine's clock, JD.
-fn now() -> f64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Jd::from_unix_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)).0
-}
-
 /// Reads the source on a thread of its own, leaving out what was decided before.
 struct Reader {
-    packets: mpsc::Sender<Packet>,
+    packets: mpsc::Sender<Item>,
     progress: Progress,
     stop: CancellationToken,
 }
@@ -173,7 +157,7 @@ impl Reader {
             if decided {
                 return ControlFlow::Continue(());
             }
-            match self.packets.blocking_send(packet) {
+            match self.packets.blocking_send(packet.into()) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
             }
@@ -207,34 +191,13 @@ fn source(options: &Options, config: &Config) -> anyhow::Result<Box<dyn Source>>
     Ok(Box::new(Files::new(options.input.clone(), config.input.max_packet_bytes)))
 }
 
-fn decoder(options: &Options, config: &Config) -> anyhow::Result<Arc<Decoder>> {
-    let (by_id, hint) = match &options.schemas {
-        Some(directory) => {
-            let found = schemas::load(directory).map_err(usage)?;
-            let hint = format!(
-                "{} has {} of {}; add the schema there, or name another directory with --schemas",
-                directory.display(),
-                found.len(),
-                schemas::versions(&found)
-            );
-            (found, hint)
-        }
-        None => (HashMap::new(), "no --schemas DIR is given, where writer schemas are looked up by id".to_owned()),
-    };
-    Ok(Arc::new(Decoder::new(options.survey, by_id, hint, config.input.max_packet_bytes)))
-}
-
 fn catalogs(options: &Options, config: &Config) -> anyhow::Result<Catalogs> {
-    let set = match &options.catalogs {
-        Some(directory) => CatalogSet::open_dir(directory).map_err(usage)?,
-        None if options.input.is_empty() => {
-            let directory = options.out.join("catalogs");
-            simulated_catalogs(&simulator(config)?, &directory)?;
-            CatalogSet::open_dir(&directory)?
-        }
-        None => CatalogSet::default(),
-    };
-    Catalogs::new(set, &config.crossmatch).map_err(usage)
+    if options.catalogs.is_none() && options.input.is_empty() {
+        let directory = options.out.join("catalogs");
+        simulated_catalogs(&simulator(config)?, &directory)?;
+        return setup::catalogs(Some(&directory), config);
+    }
+    setup::catalogs(options.catalogs.as_deref(), config)
 }
 
 /// Writes the catalogs of the simulated sky, the same for the same seed.
@@ -247,36 +210,10 @@ fn simulated_catalogs(config: &SimulatorConfig, directory: &Path) -> anyhow::Res
 }
 
 fn models(options: &Options, config: &Config) -> anyhow::Result<Vec<scorer::Model>> {
-    let configured = (!config.models.onnxruntime.is_empty()).then(|| PathBuf::from(&config.models.onnxruntime));
-    let backend = Backend::choose(configured.as_deref(), std::env::var_os("ORT_DYLIB_PATH"));
     if options.input.is_empty() && options.models.is_empty() {
-        return Ok(vec![scorer::simulated_sky(&backend).map_err(usage)?]);
+        return Ok(vec![scorer::simulated_sky(&setup::backend(config)).map_err(usage)?]);
     }
-    if options.models.is_empty() {
-        tracing::info!("no --models DIR is given: alerts get no scores");
-        return Ok(Vec::new());
-    }
-    let loaded = scorer::load(&options.models, &backend);
-    if !loaded.problems.is_empty() {
-        let all: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
-        return Err(usage(format!("the models can not be used:\n  {}", all.join("\n  "))));
-    }
-    for (_, line) in &loaded.left_out {
-        tracing::info!("{line}");
-    }
-    if !loaded.models.is_empty() {
-        tracing::info!("{} models run on {backend}", loaded.models.len());
-    }
-    Ok(loaded.models)
-}
-
-fn provenance(enricher: &Enricher) -> Provenance {
-    let models = SURVEYS.iter().map(|survey| (survey.name.to_owned(), enricher.model_versions(survey)));
-    Provenance {
-        code: env!("CARGO_PKG_VERSION").to_owned(),
-        models: models.filter(|(_, models)| !models.is_empty()).collect(),
-        catalogs: enricher.catalogs().versions(),
-    }
+    setup::models(&options.models, config)
 }
 
 /// What the output is an output of: with anything else it does not go on.

@@ -1,10 +1,13 @@
 //! What a run measures of itself: rates, stage latencies, the cost of filters. Only numbers; how they are shown is elsewhere.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+
+use crate::stage::filter::Filters;
 
 /// A part of an alert's way that is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +22,7 @@ pub enum Stage {
     Filter,
     /// From decided to committed.
     Emit,
-    /// From arrival to committed.
+    /// From when the broker took it, or else from arrival, to committed.
     EndToEnd,
 }
 
@@ -45,73 +48,131 @@ impl Stage {
 pub struct StageStats {
     /// How long batches took, waiting included; every alert of a batch counts.
     pub latency: Histogram<u64>,
+    /// The sum of it over all alerts.
+    pub spent: Duration,
     /// Time on compute threads.
     pub busy: Duration,
     /// Alerts that went through.
     pub alerts: u64,
 }
 
+/// What a stage has done since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Alerts that went through.
+    pub alerts: u64,
+    /// How long they took, waiting included, in sum.
+    pub spent: Duration,
+    /// Time on compute threads.
+    pub busy: Duration,
+}
+
+/// How far an input is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// The offset of its next packet.
+    pub next: u64,
+    /// When the broker took the last one, milliseconds since 1970.
+    pub timestamp: Option<i64>,
+}
+
+/// Time that a filter took, and of how many alerts, by name and version.
+type FilterCosts = BTreeMap<(String, String), (Duration, u64)>;
+
 /// What a run measured.
 #[derive(Debug)]
 pub struct Stats {
     stages: Mutex<Vec<StageStats>>,
-    filters: Mutex<Vec<(Duration, u64)>>,
+    filters: Mutex<FilterCosts>,
+    reached: Mutex<BTreeMap<String, Reached>>,
     /// Alerts and dead letters that are committed by this run.
     pub committed: AtomicU64,
     /// Dead letters of this run.
     pub dead: AtomicU64,
-    /// Filter results of this run.
+    /// Alerts that a filter let through, filter by filter.
     pub passed: AtomicU64,
+    /// Alerts that a filter did not let through.
+    pub rejected: AtomicU64,
+    /// Alerts on which a filter failed.
+    pub failed: AtomicU64,
     /// Batches under way.
     pub in_flight: AtomicU64,
 }
 
-impl Stats {
-    /// Nothing measured yet, for so many filters.
-    pub fn new(filters: usize) -> Self {
+impl Default for Stats {
+    fn default() -> Self {
         let stage = || StageStats {
             latency: Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("the bounds are constants that fit"),
+            spent: Duration::ZERO,
             busy: Duration::ZERO,
             alerts: 0,
         };
         Self {
             stages: Mutex::new(Stage::ALL.iter().map(|_| stage()).collect()),
-            filters: Mutex::new(vec![(Duration::ZERO, 0); filters]),
+            filters: Mutex::default(),
+            reached: Mutex::default(),
             committed: AtomicU64::new(0),
             dead: AtomicU64::new(0),
             passed: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
         }
     }
+}
 
+impl Stats {
     /// Records that `alerts` alerts took `latency` in a stage, of which they were worked on for `busy`.
     pub fn record(&self, stage: Stage, alerts: usize, latency: Duration, busy: Duration) {
-        let mut stages = self.stages.lock().expect("nobody panics with the statistics");
+        let mut stages = held(&self.stages);
         let stats = &mut stages[stage as usize];
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).clamp(1, 3_600_000_000);
         stats.latency.saturating_record_n(micros, alerts as u64);
+        stats.spent += latency.saturating_mul(u32::try_from(alerts).unwrap_or(u32::MAX));
         stats.busy += busy;
         stats.alerts += alerts as u64;
     }
 
     /// Records time spent in each filter, and how many alerts it was asked about.
-    pub fn record_filters(&self, spent: &[Duration], asked: &[u64]) {
-        let mut filters = self.filters.lock().expect("nobody panics with the statistics");
-        for (total, (spent, asked)) in filters.iter_mut().zip(spent.iter().zip(asked)) {
+    pub fn record_filters(&self, filters: &Filters, spent: &[Duration], asked: &[u64]) {
+        let mut costs = held(&self.filters);
+        for (filter, (spent, asked)) in filters.list().iter().zip(spent.iter().zip(asked)) {
+            let total = costs.entry((filter.name.to_string(), filter.version().to_owned())).or_default();
             total.0 += *spent;
             total.1 += asked;
         }
     }
 
-    /// What was measured of a stage.
-    pub fn stage(&self, stage: Stage) -> StageStats {
-        self.stages.lock().expect("nobody panics with the statistics")[stage as usize].clone()
+    /// Records how far an input is committed.
+    pub fn reached(&self, source: &str, reached: Reached) {
+        held(&self.reached).insert(source.to_owned(), reached);
     }
 
-    /// The mean time that a filter took on an alert.
-    pub fn filter_cost(&self, filter: usize) -> Option<Duration> {
-        let filters = self.filters.lock().expect("nobody panics with the statistics");
-        let (spent, asked) = *filters.get(filter)?;
+    /// An input is not read any more.
+    pub fn left(&self, source: &str) {
+        held(&self.reached).remove(source);
+    }
+
+    /// How far each input is committed.
+    pub fn all_reached(&self) -> BTreeMap<String, Reached> {
+        held(&self.reached).clone()
+    }
+
+    /// What was measured of a stage.
+    pub fn stage(&self, stage: Stage) -> StageStats {
+        held(&self.stages)[stage as usize].clone()
+    }
+
+    /// What a stage has done, without the latencies one by one.
+    pub fn totals(&self, stage: Stage) -> Totals {
+        let stages = held(&self.stages);
+        let StageStats { spent, busy, alerts, .. } = stages[stage as usize];
+        Totals { alerts, spent, busy }
+    }
+
+    /// The mean time that a version of a filter took on an alert.
+    pub fn filter_cost(&self, filter: &str, version: &str) -> Option<Duration> {
+        let (spent, asked) = *held(&self.filters).get(&(filter.to_owned(), version.to_owned()))?;
         u32::try_from(asked).ok().filter(|asked| *asked > 0).map(|asked| spent / asked)
     }
 
@@ -119,4 +180,8 @@ impl Stats {
     pub fn get(counter: &AtomicU64) -> u64 {
         counter.load(Ordering::Relaxed)
     }
+}
+
+fn held<T>(measured: &Mutex<T>) -> MutexGuard<'_, T> {
+    measured.lock().expect("nobody panics with the statistics")
 }

@@ -10,7 +10,6 @@ use comfy_table::{CellAlignment, Table};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::books::Books;
-use crate::stage::filter::Filters;
 use crate::stats::{Stage, Stats};
 
 /// Without a terminal, a line is logged this often.
@@ -51,13 +50,13 @@ fn bar(expected: Option<u64>) -> ProgressBar {
 }
 
 /// The tables of a finished run.
-pub fn tables(stats: &Stats, books: &Books, filters: &Filters, elapsed: Duration) -> String {
+pub fn tables(stats: &Stats, books: &Books, elapsed: Duration) -> String {
     let committed = Stats::get(&stats.committed);
     let rate = committed as f64 / elapsed.as_secs_f64().max(1e-9);
     let mut text =
         format!("{committed} alerts in {:.1} s: {rate:.0} alerts/s\n\n{}\n", elapsed.as_secs_f64(), stages(stats));
     if !books.filters.is_empty() {
-        text.push_str(&format!("\n{}\n", filter_table(stats, books, filters)));
+        text.push_str(&format!("\n{}\n", filter_table(stats, books)));
     }
     text.push_str(&format!("\n{}\n", partitions(books)));
     if !books.dead_letters.is_empty() {
@@ -97,11 +96,10 @@ fn stages(stats: &Stats) -> Table {
     table
 }
 
-fn filter_table(stats: &Stats, books: &Books, filters: &Filters) -> Table {
+fn filter_table(stats: &Stats, books: &Books) -> Table {
     let mut table = table(["filter", "decided", "passed", "rejected", "failed", "µs/alert"]);
     for book in &books.filters {
-        let number = filters.list().iter().position(|f| *f.name == *book.filter && f.version() == book.version);
-        let cost = number.and_then(|number| stats.filter_cost(number));
+        let cost = stats.filter_cost(&book.filter, &book.version);
         let cost = cost.map_or_else(String::new, |cost| format!("{:.1}", cost.as_secs_f64() * 1e6));
         let counts = [book.decided, book.passed, book.rejected, book.failed].map(|count| count.to_string());
         let [decided, passed, rejected, failed] = counts;

@@ -2,12 +2,14 @@
 
 use boom_plan::audit::Audit;
 use boom_plan::fleet::Note;
-use boom_plan::id::Term;
-use boom_plan::orders::OperatorCommand;
+use boom_plan::id::{NodeId, StreamId, Term};
+use boom_plan::orders::{Mode, OperatorCommand, Stream};
+use boom_plan::quota::NodeQuotas;
 
 use crate::error::required;
-use crate::names::stage;
+use crate::names::{mode, stage};
 use crate::orders::{stream_of_wire, stream_to_wire};
+use crate::plan::quotas_of_wire;
 use crate::{Error, v1};
 
 /// The request of an order: which call it is, and what it says.
@@ -89,4 +91,28 @@ pub fn event(audit: &Audit, term: Term, time_unix_ms: u64) -> v1::Event {
         Audit::Unsound(version, _) => (Kind::Unsound, Some(version.0)),
     };
     v1::Event { time_unix_ms, term: term.0, kind: kind.into(), text: audit.to_string(), plan_version: version }
+}
+
+/// A stream with its name.
+///
+/// # Errors
+/// A field is missing or can not be used.
+pub fn stream(named: v1::NamedStream) -> Result<(StreamId, Stream), Error> {
+    stream_of_wire(named)
+}
+
+/// The workers of a node.
+///
+/// # Errors
+/// A field is missing or can not be used.
+pub fn quotas(quotas: v1::NodeQuotas) -> Result<(NodeId, NodeQuotas), Error> {
+    quotas_of_wire(quotas)
+}
+
+/// How a node is to be treated, as `NodeStatus.mode` says it: nothing is as usual.
+///
+/// # Errors
+/// The value is not known.
+pub fn treated(value: i32) -> Result<Option<Mode>, Error> {
+    if value == i32::from(v1::Mode::Unspecified) { Ok(None) } else { mode(value, "NodeStatus.mode").map(Some) }
 }

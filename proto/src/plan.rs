@@ -137,7 +137,7 @@ fn quotas_to_wire(node: &NodeId, quotas: &NodeQuotas) -> v1::NodeQuotas {
     v1::NodeQuotas { node: node.to_string(), capacity: quotas.capacity, stages }
 }
 
-fn quotas_of_wire(quotas: v1::NodeQuotas) -> Result<(NodeId, NodeQuotas), Error> {
+pub(crate) fn quotas_of_wire(quotas: v1::NodeQuotas) -> Result<(NodeId, NodeQuotas), Error> {
     let stages = map(quotas.stages.into_iter().map(quota_of_wire), "NodeQuotas.stages")?;
     Ok((quotas.node.parse()?, NodeQuotas { capacity: quotas.capacity, stages }))
 }

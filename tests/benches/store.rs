@@ -4,7 +4,11 @@
 //! `cargo bench -p boom-tests --bench store`. Of each row: alerts a second by the clock, and the processor time an alert of this process and of
 //! mongod, which say what a core of its own would do.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark speaks on standard output, and fails by a panic")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark speaks on standard output, and fails by a panic"
+)]
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use boom_client::secret::Secret;
 use boom_node::stage::Received;
-use boom_node::store::mongo::{Config, CutoutsAt, MongoDb};
 use boom_node::store::Store as _;
+use boom_node::store::mongo::{Config, CutoutsAt, MongoDb};
 use boom_sky::alert::Alert;
 use boom_sky::document::Writer;
 use boom_sky::schema::Decoder;
@@ -47,7 +51,8 @@ fn alert(real: &[Alert], number: u64, later: bool) -> Received {
     let turn = (number as f64 * 0.618_033_988_75).fract();
     (alert.head.ra, alert.head.dec) = (360.0 * turn, -25.0 + 100.0 * (number as f64 / 7919.0).fract());
     if later {
-        let head = boom_sky::lightcurve::PointHead { jd: alert.head.jd + 1.0, stamp: alert.head.jd + 1.0, ..alert.head };
+        let head =
+            boom_sky::lightcurve::PointHead { jd: alert.head.jd + 1.0, stamp: alert.head.jd + 1.0, ..alert.head };
         let detection = alert.series[0].iter().last().unwrap().document.to_vec();
         alert.series.iter_mut().for_each(|series| series.stamp(head.stamp, 1));
         alert.series[0].push(&head, &detection);

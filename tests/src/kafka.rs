@@ -11,7 +11,7 @@ use boom_client::kafka::Connection;
 use boom_node::compute::Compute;
 use boom_node::sink::kafka::{Committed, Config, Error, Kafka, fence, read_committed};
 use boom_node::stage::record::{Provenance, SCHEMA};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -157,7 +157,8 @@ impl KafkaOutput {
                     headers: message.headers().map(|headers| headers.iter().map(text).collect()).unwrap_or_default(),
                 }),
                 Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
-                Some(Err(error)) => println!("reading {topic}: {error}"),
+                // A broker that starts again is waited for.
+                Some(Err(_)) => {}
                 None => panic!("{topic} has no end"),
             }
         }
@@ -240,6 +241,13 @@ impl Topic {
             producer.send(record).expect("it is taken");
         }
         producer.flush(PATIENCE).expect("it reaches Kafka");
+    }
+
+    /// Gives it more partitions: so many in all.
+    pub fn grow(&self, partitions: usize) {
+        let (admin, new) = (self.admin(), NewPartitions::new(&self.name, partitions));
+        let grown = wait(async { admin.create_partitions([&new], &patient()).await }).expect("Kafka answers");
+        grown.into_iter().for_each(|grown| drop(grown.expect("the topic grows")));
     }
 
     /// Removes the records before an offset, as retention does.

@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 
 pub mod batches;
+pub mod coordinator;
 pub mod emission;
 pub mod eventually;
+pub mod fake_node;
 pub mod kafka;
 pub mod mongod;
 pub mod node;

@@ -114,8 +114,8 @@ impl Standalone {
 /// A process that is under way; it is killed when it is dropped.
 #[derive(Debug)]
 pub struct Running {
-    child: Child,
-    log: fs::File,
+    pub(crate) child: Child,
+    pub(crate) log: fs::File,
 }
 
 impl Running {
@@ -131,6 +131,11 @@ impl Running {
     /// Asks it to stop, as Ctrl-C does.
     pub fn interrupt(&self) {
         kill_process(Pid::from_child(&self.child), Signal::INT).expect("an own child takes signals");
+    }
+
+    /// Asks it to stop, as an operator does.
+    pub fn terminate(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("an own child takes signals");
     }
 
     /// Whether it has ended.
@@ -158,29 +163,34 @@ impl Drop for Running {
 
 /// A binary of the workspace, beside the test that runs; built when it is not there or older than its sources.
 pub fn binary(name: &str) -> PathBuf {
-    static PROFILE: OnceLock<PathBuf> = OnceLock::new();
-    PROFILE.get_or_init(built).join(name)
+    static NODE: OnceLock<PathBuf> = OnceLock::new();
+    static COORDINATOR: OnceLock<PathBuf> = OnceLock::new();
+    let profile = if name == "boom-coordinator" {
+        COORDINATOR.get_or_init(|| built(&["boom-coordinator"], &["coordinator", "proto", "client/src", "Cargo.toml"]))
+    } else {
+        NODE.get_or_init(|| built(&["boom-node", "boomctl"], &["node", "client", "deploy", "Cargo.toml"]))
+    };
+    profile.join(name)
 }
 
-/// The folder of the profile's binaries.
-fn built() -> PathBuf {
+/// The folder of the profile's binaries, with these in it as their sources are now.
+fn built(binaries: &[&str], sources: &[&str]) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows where it is");
     let profile = test.ancestors().nth(2).expect("a test is target/<profile>/deps/<name>").to_owned();
-    let newest = ["node", "client", "deploy", "Cargo.toml"].map(|path| newest(&repository().join(path)));
-    let newest = newest.into_iter().max().expect("there are four");
+    let newest = sources.iter().map(|path| newest(&repository().join(path))).max().expect("there are sources");
     let fresh =
-        |name: &str| profile.join(name).metadata().and_then(|file| file.modified()).is_ok_and(|at| at >= newest);
-    if ["boom-node", "boomctl"].into_iter().all(fresh) {
+        |name: &&str| profile.join(name).metadata().and_then(|file| file.modified()).is_ok_and(|at| at >= newest);
+    if binaries.iter().all(fresh) {
         return profile;
     }
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.current_dir(repository()).args(["build", "-p", "boom-node", "-p", "boomctl", "--target-dir"]);
-    build.arg(profile.parent().expect("a profile is a folder of the target directory"));
+    build.current_dir(repository()).arg("build").args(binaries.iter().flat_map(|name| ["-p", name]));
+    build.arg("--target-dir").arg(profile.parent().expect("a profile is a folder of the target directory"));
     if profile.ends_with("release") {
         build.arg("--release");
     }
     let built = build.output().expect("cargo starts");
-    assert!(built.status.success(), "boom-node can not be built:\n{}", String::from_utf8_lossy(&built.stderr));
+    assert!(built.status.success(), "{binaries:?} can not be built:\n{}", String::from_utf8_lossy(&built.stderr));
     profile
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use boom_coordinator::election::{Candidacy, Election, campaign};
+use boom_coordinator::store::directory::{Directory, Target};
 use boom_coordinator::store::etcd::{Etcd, Settings};
 use boom_coordinator::store::memory::Memory;
 use boom_coordinator::store::{Candidate, Error, Leader, Store};
@@ -28,7 +29,7 @@ const LONG: Duration = Duration::from_secs(600);
 
 /// A store and what can happen to it.
 trait Adapter: Sized {
-    type Store: Store;
+    type Store: Store + Directory;
 
     /// An empty one, whose leases last so long.
     fn start(ttl: Duration) -> Self;
@@ -289,6 +290,28 @@ async fn a_leader_that_died_is_replaced<A: Adapter>() {
     assert!(second > first, "{second} after {first}");
 }
 
+async fn the_directory_has_who_enrolled_and_the_nodes_that_the_leader_wrote<A: Adapter>() {
+    let target = |component: &str, name: &str, port: u16| {
+        let (component, name) = (component.to_owned(), name.to_owned());
+        Target { component, name, address: format!("127.0.0.1:{port}") }
+    };
+    let adapter = A::start(LONG);
+    let (store, other) = (adapter.connect().await, adapter.connect().await);
+    let (me, you, node) = (target("coordinator", "a", 1), target("coordinator", "b", 2), target("node", "n", 3));
+    let mine = store.enrol(&me, None).await.unwrap();
+    other.enrol(&you, None).await.unwrap();
+    assert_eq!(store.enrol(&me, Some(mine)).await.unwrap(), mine, "it stays");
+    let mut a = stand(&adapter, "a").await;
+    let term = leads(&mut a).await;
+    let early = other.publish(Term(term.0 - 1), &[]).await.unwrap_err();
+    assert!(early.is_refusal(), "{early}");
+    store.publish(term, std::slice::from_ref(&node)).await.unwrap();
+    assert_eq!(other.targets().await.unwrap(), [me, you.clone(), node]);
+    store.withdraw(mine).await.unwrap();
+    store.publish(term, &[]).await.unwrap();
+    assert_eq!(other.targets().await.unwrap(), [you]);
+}
+
 /// Each promise is a test of each adapter.
 macro_rules! contract {
     ($module:ident: $adapter:ty; $($promise:ident)+) => {
@@ -315,4 +338,5 @@ contract! {
     a_leader_without_its_store_knows_that_it_leads_no_more
     a_store_that_died_keeps_the_plan_and_has_a_leader_again
     a_leader_that_died_is_replaced
+    the_directory_has_who_enrolled_and_the_nodes_that_the_leader_wrote
 }

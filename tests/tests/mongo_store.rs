@@ -48,7 +48,8 @@ impl<'a> Shared<'a> {
     }
 
     fn config(&self) -> Config {
-        let name: String = self.directory.path().to_string_lossy().chars().filter(char::is_ascii_alphanumeric).collect();
+        let name: String =
+            self.directory.path().to_string_lossy().chars().filter(char::is_ascii_alphanumeric).collect();
         // A server that is stopped is noticed soon.
         let patience = Duration::from_millis(500);
         Config { patience, ..Config::new(Secret::File(self.directory.path().join("uri")), &name) }
@@ -286,7 +287,8 @@ fn a_half_written_alert_is_completed_by_its_redelivery() {
             assert_eq!(claims(&found), [Claim::Redelivery, Claim::Redelivery]);
             for received in &batch {
                 assert!(is_whole(&node, &received.alert).await);
-                let alert = parsed(node.alerts(received.alert.candid).await.unwrap().pop().map(|alert| alert.1)).unwrap();
+                let alert =
+                    parsed(node.alerts(received.alert.candid).await.unwrap().pop().map(|alert| alert.1)).unwrap();
                 assert_eq!(alert, parsed(Some(document(received))).unwrap());
             }
             let times = times(&aux(&node, &ZTF, &first.object_id).await);
@@ -407,7 +409,8 @@ fn matches_of_a_batch_are_stored_with_their_version() {
         let node = shared.node().await;
         store(&node, 1, vec![received(&first, "a", 0)]).await;
         let matches = Arc::new(Matches { version: u64::MAX, document: doc! {"NED": [{"z": 0.5}]}.to_vec().unwrap() });
-        let complete = vec![(&ZTF as &'static Survey, Complete::Matches(first.object_id.clone(), Arc::clone(&matches)))];
+        let complete =
+            vec![(&ZTF as &'static Survey, Complete::Matches(first.object_id.clone(), Arc::clone(&matches)))];
         node.complete(1, complete).await.unwrap();
         for node in [node, shared.node().await] {
             let found = store(&node, 2, vec![received(&second, "a", 1)]).await;

@@ -1,7 +1,11 @@
-//! The store of a cluster: etcd. This file is the one place that names it.
+//! The store of a cluster: etcd. This folder is the one place that names it.
 //!
-//! Three keys below the prefix: `leader`, who leads, under the lease of the leader; `plan`, the plan as JSON; `plan-version`, its version, so
-//! that a transaction can compare it. A commit writes the last two, and compares the create-revision of the first and the value of the last.
+//! Three keys below the prefix: `leader`, who leads, under the lease of the leader; `plan`, the plan as `packed` says; `plan-version`, its
+//! version, so that a transaction can compare it. A commit writes the last two, and compares the create-revision of the first and the value
+//! of the last. The directory has keys of its own.
+
+mod directory;
+mod packed;
 
 use std::future::Future;
 use std::time::Duration;
@@ -9,8 +13,8 @@ use std::time::Duration;
 use boom_plan::id::{PlanVersion, Term};
 use boom_plan::plan::Plan;
 use etcd_client::{
-    Client, Compare, CompareOp, ConnectOptions, EventType, GetResponse, KeyValue, PutOptions, Txn, TxnOp,
-    TxnOpResponse, WatchOptions,
+    Certificate, Client, Compare, CompareOp, ConnectOptions, EventType, GetResponse, Identity, KeyValue, PutOptions,
+    TlsOptions, Txn, TxnOp, TxnOpResponse, WatchOptions,
 };
 
 use super::{Attempt, Candidate, Error, Hold, Leader, Store};
@@ -32,21 +36,38 @@ pub struct Settings {
     pub ttl: Duration,
     /// Name and password, if etcd asks for them.
     pub user: Option<(String, String)>,
+    /// TLS, for endpoints that begin with `https://`.
+    pub tls: Option<Tls>,
+}
+
+/// TLS to etcd, all of it PEM.
+#[derive(Clone)]
+pub struct Tls {
+    /// The certificates to trust.
+    pub authority: Vec<u8>,
+    /// Our certificate and its key, if etcd asks for one.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let user = self.user.as_ref().map(|(name, _)| name);
-        let Self { endpoints, prefix, ttl, .. } = self;
+        let Self { endpoints, prefix, ttl, tls, .. } = self;
         let mut shown = f.debug_struct("Settings");
-        shown.field("endpoints", endpoints).field("prefix", prefix).field("ttl", ttl).field("user", &user).finish()
+        shown
+            .field("endpoints", endpoints)
+            .field("prefix", prefix)
+            .field("ttl", ttl)
+            .field("user", &user)
+            .field("tls", &tls.is_some())
+            .finish()
     }
 }
 
 impl Settings {
     /// The defaults, for an etcd at these URLs.
     pub fn new(endpoints: Vec<String>) -> Self {
-        Self { endpoints, prefix: "boom/".to_owned(), ttl: Duration::from_secs(3), user: None }
+        Self { endpoints, prefix: "boom/".to_owned(), ttl: Duration::from_secs(3), user: None, tls: None }
     }
 }
 
@@ -58,6 +79,8 @@ pub struct Etcd {
     leader: String,
     plan: String,
     version: String,
+    coordinators: String,
+    nodes: String,
 }
 
 impl std::fmt::Debug for Etcd {
@@ -84,11 +107,19 @@ impl Etcd {
         if let Some((name, password)) = &settings.user {
             options = options.with_user(name, password);
         }
+        if let Some(tls) = &settings.tls {
+            let trusted = TlsOptions::new().ca_certificate(Certificate::from_pem(&tls.authority));
+            options = options.with_tls(match &tls.identity {
+                Some((certificate, key)) => trusted.identity(Identity::from_pem(certificate, key)),
+                None => trusted,
+            });
+        }
         let client =
             Client::connect(&settings.endpoints, Some(options)).await.map_err(|error| wrong(error.to_string()))?;
         let key = |name: &str| format!("{}{name}", settings.prefix);
         let (leader, plan, version) = (key("leader"), key("plan"), key("plan-version"));
-        Ok(Self { client, ttl: settings.ttl, leader, plan, version })
+        let (coordinators, nodes) = (key("coordinators/"), key("nodes"));
+        Ok(Self { client, ttl: settings.ttl, leader, plan, version, coordinators, nodes })
     }
 
     /// Who leads, and the revision at which that was so.
@@ -220,19 +251,19 @@ impl Store for Etcd {
         let got = call(doing, self.client.kv_client().get(self.plan.as_str(), None)).await?;
         let wrong = |why: String| Error::Malformed { doing, why };
         let Some(stored) = got.kvs().first() else { return Ok(None) };
-        let text = stored.value_str().map_err(|error| wrong(error.to_string()))?;
-        Plan::from_json(text).map(Some).map_err(|error| wrong(error.to_string()))
+        packed::unpack(stored.value()).map(Some).map_err(wrong)
     }
 
     async fn commit(&self, plan: &Plan, expected: Option<PlanVersion>) -> Result<(), Error> {
         let doing = "committing a plan";
         let (leader, stored) = (self.leader.as_str(), self.version.as_str());
+        let packed = packed::pack(plan)?;
         let follows = match expected {
             Some(expected) => Compare::value(stored, CompareOp::Equal, expected.0.to_string()),
             None => Compare::create_revision(stored, CompareOp::Equal, 0),
         };
         let leads = Compare::create_revision(leader, CompareOp::Equal, create_revision(plan.term));
-        let puts = [(self.plan.as_str(), plan.to_json()), (stored, plan.version.0.to_string())];
+        let puts = [(self.plan.as_str(), packed), (stored, plan.version.0.to_string().into_bytes())];
         let transaction = Txn::new()
             .when([leads, follows])
             .and_then(puts.map(|(key, value)| TxnOp::put(key, value, None)))

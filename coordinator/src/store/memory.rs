@@ -1,5 +1,6 @@
 //! The store of one process: for standalone runs and for tests, which can take it away as they take a server away.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use boom_plan::plan::Plan;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::directory::{Directory, Target};
 use super::{Attempt, Candidate, Error, Hold, Leader, Store};
 
 /// The leader's key.
@@ -23,6 +25,8 @@ struct State {
     key: Option<Key>,
     /// As it is stored elsewhere too, so that nothing is kept here that could not be stored.
     plan: Option<(PlanVersion, String)>,
+    /// Coordinators by lease, and the nodes.
+    directory: (BTreeMap<i64, Target>, Vec<Target>),
 }
 
 impl State {
@@ -155,5 +159,41 @@ impl Store for Memory {
         state.revision += 1;
         state.plan = Some((version, plan.to_json()));
         Ok(())
+    }
+}
+
+/// Its leases do not end: there is one process, and who is in it says when it goes.
+impl Directory for Memory {
+    async fn enrol(&self, me: &Target, lease: Option<i64>) -> Result<i64, Error> {
+        self.answering("enrolling this coordinator").await?;
+        let coordinators = &mut self.lock().directory.0;
+        let next = coordinators.last_key_value().map_or(1, |(last, _)| last + 1);
+        let lease = lease.filter(|lease| coordinators.contains_key(lease)).unwrap_or(next);
+        coordinators.insert(lease, me.clone());
+        Ok(lease)
+    }
+
+    async fn withdraw(&self, lease: i64) -> Result<(), Error> {
+        self.answering("giving the lease up").await?;
+        self.lock().directory.0.remove(&lease);
+        Ok(())
+    }
+
+    async fn publish(&self, term: Term, nodes: &[Target]) -> Result<(), Error> {
+        self.answering("writing the nodes into the directory").await?;
+        let mut state = self.lock();
+        if state.leads(term).is_none() {
+            return Err(Error::Deposed { version: PlanVersion(0), term });
+        }
+        state.directory.1 = nodes.to_vec();
+        Ok(())
+    }
+
+    async fn targets(&self) -> Result<Vec<Target>, Error> {
+        self.answering("reading the directory").await?;
+        let (coordinators, nodes) = self.lock().directory.clone();
+        let mut targets: Vec<_> = coordinators.into_values().chain(nodes).collect();
+        targets.sort();
+        Ok(targets)
     }
 }

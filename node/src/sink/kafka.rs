@@ -2,9 +2,9 @@
 //!
 //! - A result is one record for each alert that passed, with its objectId as key, in Avro's single-object encoding (two bytes of mark, the
 //!   schema's CRC-64-AVRO fingerprint, the datum), compressed with zstd. The schema is that of `results.avro`.
-//! - A dead letter is the packet's bytes; headers say `reason`, `message`, `stage`, `survey`, `name`, and the origin: `source`, `offset`, `record`.
-//! - The progress and the books of a partition are written when they have changed, and never those of a partition of which nothing was
-//!   decided since: it may be another node's by now.
+//! - A dead letter is the packet's bytes, with headers that say why and where from (`boom_client::deadletters`).
+//! - The progress and the books are written of the partitions of which something was decided since the last commit, and of no others: they may
+//!   be another node's by now.
 //!
 //! There is one producer. Who opens a sink of its name, or calls [`fence`], has it fenced: it can commit nothing any more and says
 //! [`Error::Fenced`]. A transaction that stays open longer than its timeout is aborted by Kafka, which fences as well.
@@ -13,21 +13,20 @@ mod producer;
 mod progress;
 mod topics;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apache_avro::GenericSingleObjectWriter;
-use rdkafka::message::{Header, OwnedHeaders};
 use tokio_util::sync::CancellationToken;
 
 use self::producer::{Producer, Record};
-pub use self::progress::{Committed, Counts, Decided};
 use super::{Emission, Sink};
 use crate::compute::{Compute, Panicked};
 use crate::stage::DeadLetter;
 use crate::stage::record::{Provenance, ResultRecord, SCHEMA};
+use boom_client::deadletters::Headers;
 use boom_client::kafka::{Connection, Stopped};
+pub use boom_client::progress::{Committed, Counts, Decided};
 
 /// The largest record; of a larger dead letter the beginning is kept, and a header says its length.
 const MAX_BYTES: usize = 16 << 20;
@@ -129,6 +128,17 @@ impl Error {
     }
 }
 
+impl From<boom_client::progress::Error> for Error {
+    fn from(error: boom_client::progress::Error) -> Self {
+        use boom_client::progress::Error as Read;
+        match error {
+            Read::Connection(error) => Self::Connection(error),
+            Read::Damaged { key, problem } => Self::Damaged { key, problem },
+            Read::Stopped => Self::Stopped,
+        }
+    }
+}
+
 impl From<Stopped> for Error {
     fn from(_: Stopped) -> Self {
         Self::Stopped
@@ -141,7 +151,6 @@ pub struct Kafka {
     config: Arc<Config>,
     compute: Compute,
     provenance: Arc<Provenance>,
-    stop: CancellationToken,
     output: Arc<Mutex<Output>>,
 }
 
@@ -157,10 +166,6 @@ struct Output {
     producer: Producer,
     /// Set by the first error: nothing is committed after it.
     ended: Option<Ended>,
-    /// What the last commit held, by partition.
-    committed: BTreeMap<String, Decided>,
-    /// What was read of partitions that no commit has touched since.
-    read: BTreeMap<String, Decided>,
     counts: Counts,
 }
 
@@ -182,25 +187,8 @@ impl Kafka {
             Producer::open(&of.connection, &of.name, of.transaction_timeout, &until)
         });
         let producer = producer.await?;
-        let (committed, read, counts) = Default::default();
-        let output = Arc::new(Mutex::new(Output { producer, ended: None, committed, read, counts }));
-        Ok(Self { config, compute, provenance, stop, output })
-    }
-
-    /// What was committed last of each of these partitions; of one that is new nothing. Fence their former owner first.
-    ///
-    /// # Errors
-    /// As [`read_committed`].
-    pub async fn read_progress(&mut self, partitions: &[String]) -> Result<BTreeMap<String, Decided>, Error> {
-        let all = read_committed(&self.config.connection, &self.config.progress, self.stop.clone()).await?;
-        let wanted = all.partitions.into_iter().filter(|(partition, _)| partitions.contains(partition));
-        let wanted: BTreeMap<_, _> = wanted.collect();
-        self.output().read.extend(wanted.clone());
-        Ok(wanted)
-    }
-
-    fn output(&self) -> std::sync::MutexGuard<'_, Output> {
-        self.output.lock().expect("nobody panics with the output")
+        let output = Arc::new(Mutex::new(Output { producer, ended: None, counts: Counts::default() }));
+        Ok(Self { config, compute, provenance, output })
     }
 }
 
@@ -219,7 +207,7 @@ pub async fn fence(connection: &Connection, name: &str, stop: CancellationToken)
 /// The settings are wrong, a record can not be read, or `stop`.
 pub async fn read_committed(connection: &Connection, topic: &str, stop: CancellationToken) -> Result<Committed, Error> {
     let (connection, topic) = (connection.clone(), topic.to_owned());
-    blocking(move || progress::read(&connection, &topic, &stop)).await
+    blocking(move || Ok(boom_client::progress::read(&connection, &topic, &stop)?)).await
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
@@ -250,17 +238,17 @@ impl Output {
             });
         }
         records.extend(emission.dead_letters.iter().map(|letter| dead_letter(letter, &config.dead_letters)));
-        let moved = self.moved(emission);
         let json = |key: String, value: serde_json::Result<Vec<u8>>| {
             let payload = value.map_err(|error| Error::Encode(error.to_string()))?;
             Ok::<_, Error>(Record { topic: config.progress.clone(), key, payload, headers: None })
         };
-        for (partition, decided) in &moved {
-            records.push(json(partition.clone(), serde_json::to_vec(decided))?);
+        for (partition, next) in emission.progress.iter().filter(|(source, _)| emission.touched.contains(*source)) {
+            let decided = progress::decided(partition, *next, &emission.books);
+            records.push(json(partition.clone(), serde_json::to_vec(&decided))?);
         }
-        let counts = Counts::of(&emission.books);
+        let counts = progress::counts(&emission.books);
         if counts != self.counts {
-            records.push(json(progress::producer_key(&config.name), serde_json::to_vec(&counts))?);
+            records.push(json(boom_client::progress::producer_key(&config.name), serde_json::to_vec(&counts))?);
         }
         if records.is_empty() {
             return Ok(());
@@ -269,20 +257,8 @@ impl Output {
             self.ended = Some(if matches!(error, Error::Fenced { .. }) { Ended::Fenced } else { Ended::Failed });
             return Err(error);
         }
-        self.read.retain(|partition, _| !moved.contains_key(partition));
-        self.committed.extend(moved);
         self.counts = counts;
         Ok(())
-    }
-
-    /// The partitions of which something was decided since the last commit.
-    fn moved(&self, emission: &Emission) -> BTreeMap<String, Decided> {
-        let known = |partition: &String, decided: &Decided| {
-            [&self.committed, &self.read].iter().any(|known| known.get(partition) == Some(decided))
-        };
-        let decided = emission.progress.iter();
-        let decided = decided.map(|(source, next)| (source.clone(), Decided::of(source, *next, &emission.books)));
-        decided.filter(|(partition, decided)| !known(partition, decided)).collect()
     }
 }
 
@@ -299,23 +275,18 @@ fn encode(results: &[ResultRecord], provenance: &Provenance, topic: &str) -> Res
 
 fn dead_letter(letter: &DeadLetter, topic: &str) -> Record {
     let origin = &letter.origin;
-    let (offset, record, length) =
-        (origin.offset.to_string(), origin.record.to_string(), letter.bytes.len().to_string());
-    let said = [
-        ("reason", letter.reason),
-        ("message", &letter.message),
-        ("stage", letter.stage),
-        ("survey", letter.survey.unwrap_or_default()),
-        ("name", &letter.name),
-        ("source", &origin.source),
-        ("offset", &offset),
-        ("record", &record),
-        ("bytes", &length),
-    ];
-    let headers = said.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-        headers.insert(Header { key, value: Some(value.as_bytes()) })
-    });
+    let headers = Headers {
+        reason: letter.reason,
+        message: &letter.message,
+        stage: letter.stage,
+        survey: letter.survey,
+        name: &letter.name,
+        source: &origin.source,
+        offset: origin.offset,
+        record: origin.record,
+        bytes: letter.bytes.len() as u64,
+    };
     let kept = letter.bytes.len().min(MAX_BYTES - ENVELOPE);
     let key = origin.source.to_string();
-    Record { topic: topic.to_owned(), key, payload: letter.bytes[..kept].to_vec(), headers: Some(headers) }
+    Record { topic: topic.to_owned(), key, payload: letter.bytes[..kept].to_vec(), headers: Some(headers.write()) }
 }

@@ -5,7 +5,7 @@
 pub mod files;
 pub mod kafka;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use boom_store::documents::Sequence;
@@ -28,6 +28,8 @@ pub struct Emission {
     pub dead_letters: Vec<DeadLetter>,
     /// How far the inputs are decided with this.
     pub progress: Progress,
+    /// The inputs of which something was decided since the commit before.
+    pub touched: BTreeSet<String>,
     /// The books with this.
     pub books: Books,
 }

@@ -166,9 +166,19 @@ impl Kafka {
 impl Control {
     /// Reads one more partition, or reads it from elsewhere.
     pub fn add(&self, partition: Partition, start: Start) {
-        let generation = self.queue.add(&partition.to_string());
+        let assignment = self.assign(&partition);
+        self.start(partition, start, assignment);
+    }
+
+    /// A new assignment of a partition, whose packets will carry its number. What waits of a former one is dropped.
+    pub fn assign(&self, partition: &Partition) -> u64 {
+        self.queue.add(&partition.to_string())
+    }
+
+    /// Begins to read for an assignment.
+    pub fn start(&self, partition: Partition, start: Start, assignment: u64) {
         // A poller that has ended reads nothing more.
-        let _ = self.commands.send(Command::Add(partition, start, generation));
+        let _ = self.commands.send(Command::Add(partition, start, assignment));
     }
 
     /// Reads a partition no more. What of it waits is dropped; only a packet that is just being handed over may still come.

@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub struct Packet {
     /// Name of the input: a path, `-`, or the simulator.
     pub source: Arc<str>,
+    /// Which assignment of the input it was read for; 0 where inputs do not come and go.
+    pub assignment: u64,
     /// Its place in the input.
     pub offset: u64,
     /// What a person would call it: a file's name, an archive's member.

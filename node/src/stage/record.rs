@@ -1,10 +1,10 @@
 //! The record of an alert that passes, and its two encodings: Avro for subscribers, one JSON line per filter for people.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use apache_avro::Schema;
 use apache_avro::types::Value;
+pub use boom_client::results::SCHEMA;
 use boom_sky::alert::Cutouts;
 use boom_sky::lightcurve::PointHead;
 use bson::{Bson, RawDocument};
@@ -105,10 +105,6 @@ impl Provenance {
         self.models.get(survey).map_or(&[], Vec::as_slice)
     }
 }
-
-/// The Avro schema of results.
-pub static SCHEMA: LazyLock<Schema> =
-    LazyLock::new(|| Schema::parse_str(include_str!("result.avsc")).expect("the schema of results is Avro"));
 
 impl ResultRecord {
     /// The record as Avro.

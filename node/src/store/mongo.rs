@@ -11,6 +11,7 @@ mod claim;
 mod command;
 mod complete;
 mod cutouts;
+mod filters;
 mod ingest;
 mod names;
 mod object;
@@ -96,13 +97,17 @@ pub enum Error {
     )]
     Uri,
     /// The user.
-    #[error("MongoDB lets this user not do it: {reason}: check user, password and authSource of the connection string, and give the user the role readWrite on the database")]
+    #[error(
+        "MongoDB lets this user not do it: {reason}: check user, password and authSource of the connection string, and give the user the role readWrite on the database"
+    )]
     Forbidden {
         /// What it says.
         reason: String,
     },
     /// The server or the driver does not take a command, which trying again would not change.
-    #[error("MongoDB refuses {doing}: {reason}: MongoDB 5.0 or newer is needed, with nothing else's data in this database")]
+    #[error(
+        "MongoDB refuses {doing}: {reason}: MongoDB 5.0 or newer is needed, with nothing else's data in this database"
+    )]
     Refused {
         /// What was being done.
         doing: String,
@@ -162,7 +167,9 @@ impl Inner {
     /// A document is too large, which is its own fault and nobody else's.
     fn refuse(&self, collection: &str, id: &str) {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        tracing::error!("{collection}: the document {id} is larger than the 16 MiB that MongoDB takes, and is not stored");
+        tracing::error!(
+            "{collection}: the document {id} is larger than the 16 MiB that MongoDB takes, and is not stored"
+        );
     }
 }
 

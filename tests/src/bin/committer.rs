@@ -23,7 +23,7 @@ fn main() -> anyhow::Result<()> {
     output.fence(former);
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
-        let found = sink.read_progress(&["night".to_owned()]).await?.remove("night").unwrap_or_default();
+        let found = output.committed().partitions.remove("night").unwrap_or_default();
         let mut books = Books { partitions: found.books, ..Books::default() };
         // The progress has passed the dead letter behind the last result.
         let mut from = found.next.saturating_sub(1).cast_signed();

@@ -1,154 +1,16 @@
-//! The progress topic: its records, and reading what was committed last.
-//!
-//! It is compacted and has one partition, which is read whole. The key of a record is a partition of a stream, its value `Decided`; or
-//! `producer:NAME`, its value the `Counts` of that producer, which are of no one partition.
+//! What the records of the progress topic hold of a node's books; the records themselves are in `boom_client::progress`.
 
-use std::collections::BTreeMap;
+use boom_client::progress::{Counts, Decided};
 
-use rdkafka::Message as _;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
+use crate::books::Books;
 
-use super::Error;
-use crate::books::{Books, FilterBook, Partition};
-use boom_client::kafka::{Backoff, Connection, Context, STEP};
-
-/// Before the name of a producer in a key.
-const PRODUCER: &str = "producer:";
-
-/// How far a partition is decided, and its books.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Decided {
-    /// The offset of its next packet.
-    pub next: u64,
-    /// Its counts, by survey.
-    pub books: Vec<Partition>,
+/// Of a partition in the books of a node.
+pub(super) fn decided(source: &str, next: u64, books: &Books) -> Decided {
+    let books = books.partitions.iter().filter(|book| book.source == source).cloned().collect();
+    Decided { next, books }
 }
 
-/// What a producer has counted over all of its partitions; the sum over all producers is the whole.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    /// By filter and version.
-    pub filters: Vec<FilterBook>,
-    /// Dead letters by reason.
-    pub dead_letters: BTreeMap<String, u64>,
-}
-
-/// All that is committed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Committed {
-    /// By partition.
-    pub partitions: BTreeMap<String, Decided>,
-    /// By producer.
-    pub producers: BTreeMap<String, Counts>,
-}
-
-impl Decided {
-    /// Of a partition in the books of a node.
-    pub(super) fn of(source: &str, next: u64, books: &Books) -> Self {
-        let books = books.partitions.iter().filter(|book| book.source == source).cloned().collect();
-        Self { next, books }
-    }
-}
-
-impl Counts {
-    pub(super) fn of(books: &Books) -> Self {
-        Self { filters: books.filters.clone(), dead_letters: books.dead_letters.clone() }
-    }
-}
-
-pub(super) fn producer_key(name: &str) -> String {
-    format!("{PRODUCER}{name}")
-}
-
-/// Reads the topic up to its end at the time of the call. Blocking.
-///
-/// What was committed before the call is seen, also when it stands behind a transaction of another node that is open by then: that one is
-/// waited for. Its node commits it in a moment, or is fenced, or its time runs out.
-pub(super) fn read(connection: &Connection, topic: &str, stop: &CancellationToken) -> Result<Committed, Error> {
-    let mut backoff = Backoff::new(stop);
-    loop {
-        match attempt(connection, topic, stop)? {
-            Ok(committed) => return Ok(committed),
-            Err(error) => backoff.pause("reading the progress", &error)?,
-        }
-    }
-}
-
-fn consumer(connection: &Connection, isolation: &str) -> Result<BaseConsumer<Context>, Error> {
-    let settings = [
-        ("isolation.level", isolation),
-        ("enable.partition.eof", "true"),
-        ("enable.auto.commit", "false"),
-        ("auto.offset.reset", "error"),
-        // A consumer wants the name of a group; nothing is committed under it.
-        ("group.id", "boom-progress"),
-    ];
-    Ok(connection.client(&settings)?)
-}
-
-fn attempt(
-    connection: &Connection,
-    topic: &str,
-    stop: &CancellationToken,
-) -> Result<Result<Committed, KafkaError>, Error> {
-    let end = match consumer(connection, "read_uncommitted")?.fetch_watermarks(topic, 0, STEP) {
-        Ok((_, end)) => end,
-        Err(error) => return Ok(Err(error)),
-    };
-    let consumer = consumer(connection, "read_committed")?;
-    let mut backoff = Backoff::new(stop);
-    loop {
-        // Of such a consumer it is the end of what is decided.
-        match consumer.fetch_watermarks(topic, 0, STEP) {
-            Ok((_, decided)) if decided >= end => break,
-            Ok(_) => backoff.pause("reading the progress", &"a transaction of another producer is open")?,
-            Err(error) => return Ok(Err(error)),
-        }
-    }
-    let mut from = TopicPartitionList::new();
-    let assigned = from.add_partition_offset(topic, 0, Offset::Beginning).and_then(|()| consumer.assign(&from));
-    if let Err(error) = assigned {
-        return Ok(Err(error));
-    }
-    collect(&consumer, stop)
-}
-
-fn collect(consumer: &BaseConsumer<Context>, stop: &CancellationToken) -> Result<Result<Committed, KafkaError>, Error> {
-    let mut committed = Committed::default();
-    loop {
-        if stop.is_cancelled() {
-            return Err(Error::Stopped);
-        }
-        match consumer.poll(STEP) {
-            Some(Ok(message)) => {
-                let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
-                take(&mut committed, key, message.payload())?;
-            }
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Ok(committed)),
-            Some(Err(error)) => return Ok(Err(error)),
-            None => return Ok(Err(KafkaError::NoMessageReceived)),
-        }
-    }
-}
-
-/// A later record of a key takes the place of an earlier one; one without a value removes it.
-fn take(committed: &mut Committed, key: String, value: Option<&[u8]>) -> Result<(), Error> {
-    let damaged = |error: serde_json::Error| Error::Damaged { key: key.clone(), problem: error.to_string() };
-    match (key.strip_prefix(PRODUCER), value) {
-        (Some(name), Some(value)) => {
-            let counts = serde_json::from_slice(value).map_err(damaged)?;
-            committed.producers.insert(name.to_owned(), counts);
-        }
-        (Some(name), None) => drop(committed.producers.remove(name)),
-        (None, Some(value)) => {
-            let decided = serde_json::from_slice(value).map_err(damaged)?;
-            committed.partitions.insert(key, decided);
-        }
-        (None, None) => drop(committed.partitions.remove(&key)),
-    }
-    Ok(())
+/// Of all partitions together.
+pub(super) fn counts(books: &Books) -> Counts {
+    Counts { filters: books.filters.clone(), dead_letters: books.dead_letters.clone() }
 }

@@ -274,6 +274,7 @@ fn packet(
     }
     let packet = Packet {
         source: Arc::clone(&reading.source),
+        assignment: reading.generation,
         offset,
         name: format!("{}@{offset}", reading.source),
         timestamp: message.timestamp().to_millis(),

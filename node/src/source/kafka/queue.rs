@@ -142,7 +142,8 @@ mod tests {
     use super::*;
 
     fn packet(source: &str, offset: u64) -> Packet {
-        Packet { source: source.into(), offset, name: String::new(), timestamp: None, bytes: vec![0; 744], fault: None }
+        let (source, name, bytes) = (source.into(), String::new(), vec![0; 744]);
+        Packet { source, assignment: 0, offset, name, timestamp: None, bytes, fault: None }
     }
 
     #[test]

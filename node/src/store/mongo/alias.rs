@@ -110,11 +110,7 @@ impl Inner {
     }
 
     /// The objects behind the aliases: those of the batch as they are at each alert, the others as they are stored.
-    async fn others(
-        &self,
-        objects: &Objects,
-        known: Vec<Option<Arc<Aliases>>>,
-    ) -> Result<Vec<Option<Related>>, Error> {
+    async fn others(&self, objects: &Objects, known: Vec<Option<Arc<Aliases>>>) -> Result<Vec<Option<Related>>, Error> {
         let mut stored: HashMap<Key, Arc<ObjectState>> = HashMap::new();
         for survey in SURVEYS {
             let ids = known.iter().flatten().filter_map(|aliases| aliases.0.get(survey.name)).flatten();

@@ -78,7 +78,8 @@ impl Inner {
 
     async fn complete_matches(&self, survey: &Survey, matches: &HashMap<String, Arc<Matches>>) -> Result<(), Error> {
         let collection = names::objects(survey);
-        let (ids, statements): (Vec<_>, Vec<_>) = matches.iter().map(|(id, matches)| (id, matched(id, matches))).unzip();
+        let (ids, statements): (Vec<_>, Vec<_>) =
+            matches.iter().map(|(id, matches)| (id, matched(id, matches))).unzip();
         let written = self.connection.write(Kind::Update, &collection, &statements).await?;
         for at in written.too_large {
             self.refuse(&collection, ids[at]);

@@ -49,7 +49,8 @@ impl Shelf {
         let Self::Objects(objects) = self else {
             return inner.insert_once(&names::cutouts(survey), &cutouts).await;
         };
-        let all: Vec<_> = cutouts.candids.into_iter().zip(cutouts.documents.into_iter().map(PutPayload::from)).collect();
+        let all: Vec<_> =
+            cutouts.candids.into_iter().zip(cutouts.documents.into_iter().map(PutPayload::from)).collect();
         let attempt = |_| async {
             let mut writing = JoinSet::new();
             for (candid, document) in &all {

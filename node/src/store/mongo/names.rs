@@ -26,6 +26,9 @@ pub(super) fn claims(survey: &Survey) -> String {
     format!("{}_alerts_claims", survey.name)
 }
 
+/// Filters, of all surveys.
+pub(super) const FILTERS: &str = "filters";
+
 /// What of an object is the store's own.
 pub(super) const OWN: &str = "boom";
 /// In it: counts the changes of the light curve.
@@ -38,14 +41,7 @@ pub(super) const MATCHED: &str = "boom.matched";
 /// The indexes of a collection: name, key.
 pub(super) fn indexes(survey: &Survey) -> [(String, &'static [(&'static str, &'static str)]); 4] {
     [
-        (
-            alerts(survey),
-            &[
-                ("coordinates.radec_geojson", "2dsphere"),
-                ("objectId", ""),
-                ("candidate.jd", ""),
-            ],
-        ),
+        (alerts(survey), &[("coordinates.radec_geojson", "2dsphere"), ("objectId", ""), ("candidate.jd", "")]),
         (objects(survey), &[("coordinates.radec_geojson", "2dsphere"), (CELL, "")]),
         (cutouts(survey), &[]),
         (claims(survey), &[]),

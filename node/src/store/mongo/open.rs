@@ -15,12 +15,26 @@ use super::cache::Cache;
 use super::call::{Connection, failure};
 use super::command::{document, raw};
 use super::cutouts::Shelf;
-use super::{Config, Error, Inner, MongoDb, Tls, names};
+use super::{Config, CutoutsAt, Error, Inner, MongoDb, Tls, names};
 
 /// An index over many documents takes its time.
 const INDEX_PATIENCE: Duration = Duration::from_secs(3600);
 /// A server that is not there is noticed, and asked for again, so soon.
 const SELECTION: Duration = Duration::from_secs(3);
+
+impl From<&crate::config::MongoDb> for Config {
+    fn from(settings: &crate::config::MongoDb) -> Self {
+        let tls = Tls { authority: settings.authority.clone(), certificate: settings.certificate.clone() };
+        let cutouts = settings.cutouts.clone().map_or(CutoutsAt::MongoDb, CutoutsAt::Directory);
+        Self {
+            tls: (tls.authority.is_some() || tls.certificate.is_some()).then_some(tls),
+            pool: settings.pool,
+            cache: settings.cache_bytes,
+            cutouts,
+            ..Self::new(settings.uri.clone(), &settings.database)
+        }
+    }
+}
 
 impl Config {
     async fn options(&self) -> Result<ClientOptions, Error> {
@@ -96,7 +110,11 @@ fn create_index(collection: &str, (field, kind): (&str, &str)) -> RawDocumentBuf
         writer.index(boom_sky::document::tag::DOCUMENT, 0);
         let index = writer.open_root();
         let key = writer.open_document("key");
-        if kind.is_empty() { writer.int32(field, 1) } else { writer.string(field, kind) }
+        if kind.is_empty() {
+            writer.int32(field, 1)
+        } else {
+            writer.string(field, kind)
+        }
         writer.close(key);
         writer.string("name", &format!("{field}_{}", if kind.is_empty() { "1" } else { kind }));
         writer.close(index);

@@ -11,7 +11,7 @@ use boom_node::catalogs::Catalogs;
 use boom_node::compute::Compute;
 use boom_node::config::Config;
 use boom_node::filters;
-use boom_node::pipeline::Pipeline;
+use boom_node::pipeline::{Gate, Item, Pipeline, Pools};
 use boom_node::scorer::{self, Backend, Model};
 use boom_node::sink::Progress;
 use boom_node::sink::files::Files;
@@ -25,7 +25,7 @@ use boom_sky::schema::Decoder;
 use boom_store::catalog::CatalogSet;
 use boom_store::documents::Store;
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::allocations;
 use crate::packets::Packets;
@@ -122,13 +122,16 @@ pub(crate) fn measure(row: &Row) -> anyhow::Result<Value> {
     let provenance =
         Provenance { code: String::new(), models: BTreeMap::new(), catalogs: enricher.catalogs().versions() };
     let (sink, _) = Files::open(&row.out, Arc::clone(&documents), compute.clone(), Arc::new(provenance), &Vec::new())?;
-    let stats = Arc::new(Stats::new(filters.list().len()));
+    let stats = Arc::new(Stats::default());
+    let (_unchanging, filters) = watch::channel(filters);
     let pipeline = Arc::new(Pipeline {
         decoder: Arc::new(Decoder::new(None, HashMap::new(), String::new(), config.input.max_packet_bytes)),
         store: Embedded::new(documents, compute.clone()),
         enricher,
         filters,
         compute,
+        pools: Arc::new(Pools::even(row.workers)),
+        gate: Gate::open(),
         stats: Arc::clone(&stats),
         clock: || 2_460_000.5,
         batch: config.input.batch,
@@ -201,7 +204,7 @@ struct Fed {
     allocations: (u64, u64),
 }
 
-fn feed(packets: &mut Packets, length: Length, sender: &mpsc::Sender<Packet>) -> anyhow::Result<Fed> {
+fn feed(packets: &mut Packets, length: Length, sender: &mpsc::Sender<Item>) -> anyhow::Result<Fed> {
     let (started, source) = (Instant::now(), Arc::<str>::from("memory"));
     let mut fed = Fed { packets: 0, allocations: (0, 0) };
     loop {
@@ -220,10 +223,11 @@ fn feed(packets: &mut Packets, length: Length, sender: &mpsc::Sender<Packet>) ->
             offset: fed.packets,
             name: String::new(),
             timestamp: None,
+            assignment: 0,
             bytes,
             fault: None,
         };
-        sender.blocking_send(packet).context("the pipeline has ended")?;
+        sender.blocking_send(packet.into()).context("the pipeline has ended")?;
         fed.packets += 1;
     }
 }

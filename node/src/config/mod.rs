@@ -1,12 +1,20 @@
 //! The configuration of a node: its keys, and which values are possible. Parsed once, at the edge; nothing here opens what it names.
 
+mod cluster;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use boom_client::channel::Config as Coordinators;
+use boom_client::kafka::Connection;
 use boom_client::settings::{Problems, Settings};
+use boom_plan::lease::Timing;
 use boom_sky::crossmatch::{DistanceRule, MatchRule};
 use boom_sky::survey::Survey;
 use serde::Deserialize;
+
+pub use self::cluster::{MongoDb, Node, Output};
+use self::cluster::{RawCoordinators, RawLeases};
 
 /// The defaults, as a file that one can copy and change.
 pub const DEFAULT: &str = include_str!("default.toml");
@@ -27,6 +35,18 @@ pub struct Config {
     pub simulator: Simulator,
     /// What is asked of each catalog.
     pub crossmatch: Vec<Crossmatch>,
+    /// The node of a cluster.
+    pub node: Node,
+    /// Where coordinators are.
+    pub coordinators: Coordinators,
+    /// How long leases last.
+    pub leases: Timing,
+    /// Kafka clusters by name.
+    pub kafka: BTreeMap<String, Connection>,
+    /// Where results go.
+    pub output: Output,
+    /// Where documents are kept.
+    pub mongodb: MongoDb,
 }
 
 /// How packets are taken in.
@@ -132,17 +152,33 @@ impl Config {
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, Problems> {
         let mut settings = Settings::layered(DEFAULT, file, PREFIX, environment);
-        let sections = (
+        let standalone = (
             settings.section("input"),
             settings.section("models"),
             settings.section("filters"),
             settings.section("simulator"),
             settings.section("crossmatch"),
         );
-        let (Some(input), Some(models), Some(filters), Some(simulator), Some(crossmatch)) = sections else {
+        let cluster = (
+            settings.section("node"),
+            settings.section::<RawCoordinators>("coordinators"),
+            settings.section::<RawLeases>("leases"),
+            settings.section("kafka"),
+            settings.section("output"),
+            settings.section("mongodb"),
+        );
+        let (
+            (Some(input), Some(models), Some(filters), Some(simulator), Some(crossmatch)),
+            (Some(node), Some(coordinators), Some(leases), Some(kafka), Some(output), Some(mongodb)),
+        ) = (standalone, cluster)
+        else {
             return Err(settings.finish().err().unwrap_or_else(|| Problems(vec!["a section is missing".to_owned()])));
         };
-        let config = Self { input, models, filters, simulator, crossmatch };
+        let (coordinators, leases) = (coordinators.into(), leases.into());
+        #[rustfmt::skip]
+        let config = Self {
+            input, models, filters, simulator, crossmatch, node, coordinators, leases, kafka, output, mongodb,
+        };
         config.check(&mut settings);
         settings.finish().map(|()| config)
     }
@@ -151,6 +187,11 @@ impl Config {
         settings.range("input.max_packet_bytes", self.input.max_packet_bytes, 1024, 1 << 30);
         settings.range("input.batch", self.input.batch, 1, 10_000);
         settings.range("input.batches_in_flight", self.input.batches_in_flight, 1, 1024);
+        settings.range("node.queue_bytes", self.node.queue_bytes, 1 << 20, 1 << 40);
+        settings.range("output.partitions", self.output.partitions, 1, 10_000);
+        if let Err(error) = self.leases.check() {
+            settings.problems.push(format!("`leases`: {error}"));
+        }
         if !self.filters.sky_maps.is_empty() && !self.filters.extensions {
             let problem = "`filters.sky_maps` is of no use while `filters.extensions` is false";
             settings.problems.push(problem.to_owned());

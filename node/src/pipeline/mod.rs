@@ -4,6 +4,10 @@
 //! side by side on the compute threads; storing and committing keep the order of the input, so that the same input gives the same answer
 //! whatever the number of threads. How many batches may be under way is bounded, and so is memory.
 
+mod emit;
+mod item;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -11,13 +15,16 @@ use std::time::{Duration, Instant};
 use boom_sky::schema::Decoder;
 use boom_sky::survey::Survey;
 use boom_store::documents::{Claim, Complete, Ingested, Sequence};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
+use self::emit::Emitter;
+pub use self::item::{Begin, End, Item};
 use crate::books::{Books, Fate, UNKNOWN_SURVEY, Verdict};
 use crate::compute::{Compute, Panicked};
-use crate::sink::{Emission, Progress, Sink};
+use crate::pool::Pool;
+use crate::sink::{Progress, Sink};
 use crate::source::Packet;
 use crate::stage::enrich::{Enriched, Enricher};
 use crate::stage::filter::{Filters, Judged};
@@ -26,9 +33,6 @@ use crate::stage::record::ResultRecord;
 use crate::stage::{DeadLetter, Received};
 use crate::stats::{Stage, Stats};
 use crate::store::Store;
-
-/// Results are committed about so often, and sooner when half of the batches that may be under way wait for it.
-const COMMIT_EVERY: Duration = Duration::from_millis(100);
 
 /// Why a pipeline stopped before its input ended.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +49,7 @@ pub enum Error<E: std::error::Error + 'static> {
 }
 
 /// What every batch needs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Pipeline<S> {
     /// Packets to alerts.
     pub decoder: Arc<Decoder>,
@@ -53,10 +57,14 @@ pub struct Pipeline<S> {
     pub store: S,
     /// Matches, scores, properties.
     pub enricher: Arc<Enricher>,
-    /// Filters.
-    pub filters: Arc<Filters>,
+    /// Filters: each batch takes those that hold when it comes to them.
+    pub filters: watch::Receiver<Arc<Filters>>,
     /// Threads.
     pub compute: Compute,
+    /// How many batches are worked on at once, by stage.
+    pub pools: Arc<Pools>,
+    /// Whether what came of an input may be committed.
+    pub gate: Gate,
     /// Measurements.
     pub stats: Arc<Stats>,
     /// The time, JD.
@@ -69,13 +77,80 @@ pub struct Pipeline<S> {
     pub suspend_after: u64,
 }
 
+/// The pools of the stages that compute.
+#[derive(Debug)]
+pub struct Pools {
+    /// Packets to alerts.
+    pub ingest: Pool,
+    /// Matches, scores, properties.
+    pub enrich: Pool,
+    /// Filters.
+    pub filter: Pool,
+}
+
+impl Pools {
+    /// So many workers for each.
+    pub fn even(workers: usize) -> Self {
+        Self { ingest: Pool::new(workers), enrich: Pool::new(workers), filter: Pool::new(workers) }
+    }
+
+    /// The pool of a stage, if it has one.
+    pub fn of(&self, stage: Stage) -> Option<&Pool> {
+        match stage {
+            Stage::Ingest => Some(&self.ingest),
+            Stage::Enrich => Some(&self.enrich),
+            Stage::Filter => Some(&self.filter),
+            Stage::Store | Stage::Emit | Stage::EndToEnd => None,
+        }
+    }
+}
+
+/// Says of an input whether what came of it may be committed now: asked right before each commit.
+#[derive(Clone)]
+pub struct Gate(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl Gate {
+    /// One that asks.
+    pub fn new(may_commit: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(may_commit))
+    }
+
+    /// One that lets everything through: nobody else has the inputs.
+    pub fn open() -> Self {
+        Self::new(|_| true)
+    }
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Gate")
+    }
+}
+
+/// What goes to the emitter, in the order of the input.
+enum Work {
+    Batch(JoinHandle<Result<Decided, crate::store::Error>>),
+    Begin(Begin),
+    End(End),
+}
+
+/// A packet's place, and when the broker took it.
+struct Passed {
+    source: Arc<str>,
+    next: u64,
+    timestamp: Option<i64>,
+}
+
 /// A batch with its fate, not yet committed.
 struct Decided {
     sequence: Sequence,
     arrived: Instant,
     finished: Instant,
-    progress: Vec<(Arc<str>, u64)>,
+    passed: Vec<Passed>,
     fates: Vec<(&'static str, Arc<str>, Fate)>,
+    filters: Arc<Filters>,
+    /// The inputs of the alerts that the filters saw.
+    sources: Vec<Arc<str>>,
     verdicts: Vec<Answer>,
     results: Vec<(usize, ResultRecord)>,
     dead: Vec<DeadLetter>,
@@ -83,9 +158,9 @@ struct Decided {
 }
 
 /// What the filters made of a batch.
-#[derive(Debug, Default)]
 struct Filtered {
-    alerts: usize,
+    filters: Arc<Filters>,
+    sources: Vec<Arc<str>>,
     verdicts: Vec<Answer>,
     results: Vec<(usize, ResultRecord)>,
 }
@@ -105,42 +180,70 @@ struct Turn {
 }
 
 impl<S: Store> Pipeline<S> {
-    /// Runs until `packets` ends, then commits what is left and gives the books. `progress` and `books` are where an earlier run had come to.
+    /// Runs until `items` ends, then commits what is left and gives the books. `progress` and `books` are where an earlier run had come to.
     ///
     /// # Errors
     /// What is not one packet's own fault: the store, the sink, a defect. What was committed before stays committed.
     pub async fn run<K: Sink>(
         self: Arc<Self>,
-        mut packets: mpsc::Receiver<Packet>,
+        items: mpsc::Receiver<Item>,
         sink: K,
         progress: Progress,
         books: Books,
     ) -> Result<(Books, K), Error<K::Error>> {
-        let (batches, decided) = mpsc::channel(self.batches_in_flight);
-        let emitter = tokio::spawn(Arc::clone(&self).emit(decided, sink, progress, books));
+        let (work, decided) = mpsc::channel(self.batches_in_flight);
+        let emitter = Emitter::new(Arc::clone(&self), sink, progress, books);
+        let emitter = tokio::spawn(emitter.run(decided));
+        self.feed(items, work).await;
+        emitter.await.map_err(|error| Error::Panicked(Panicked::from(error)))?
+    }
+
+    /// Makes batches of what flows in, until it ends or the emitter has failed, whose error then says why.
+    async fn feed(self: Arc<Self>, mut items: mpsc::Receiver<Item>, work: mpsc::Sender<Work>) {
         let room = Arc::new(Semaphore::new(self.batches_in_flight));
         let (first, mut before) = oneshot::channel();
         // The first batch has nobody to wait for.
         let _ = first.send(());
-        for sequence in 1.. {
+        let mut inputs = Inputs::default();
+        let mut sequence = 0;
+        let mut came = Vec::new();
+        loop {
             let permit = Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed");
-            let mut batch = Vec::with_capacity(self.batch);
-            if packets.recv_many(&mut batch, self.batch).await == 0 {
-                break;
+            if items.recv_many(&mut came, self.batch).await == 0 {
+                return;
             }
-            let (next, after) = oneshot::channel();
-            let turn = Turn { before, next };
-            before = after;
-            self.stats.in_flight.fetch_add(1, Ordering::Relaxed);
-            let span = tracing::debug_span!("batch", sequence, packets = batch.len());
-            let task = tokio::spawn(Arc::clone(&self).batch(sequence, batch, turn, permit).instrument(span));
-            if batches.send(task).await.is_err() {
-                // The emitter failed; its error says why.
-                break;
+            let mut permit = Some(permit);
+            for part in inputs.split(came.drain(..)) {
+                let next = match part {
+                    Part::Order(work) => work,
+                    Part::Packets(packets) => {
+                        let permit = match permit.take() {
+                            Some(permit) => permit,
+                            None => Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed"),
+                        };
+                        sequence += 1;
+                        let (next, after) = oneshot::channel();
+                        let turn = Turn { before: std::mem::replace(&mut before, after), next };
+                        Work::Batch(self.start(sequence, packets, turn, permit))
+                    }
+                };
+                if work.send(next).await.is_err() {
+                    return;
+                }
             }
         }
-        drop(batches);
-        emitter.await.map_err(|error| Error::Panicked(Panicked::from(error)))?
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        sequence: Sequence,
+        packets: Vec<Packet>,
+        turn: Turn,
+        permit: OwnedSemaphorePermit,
+    ) -> JoinHandle<Result<Decided, crate::store::Error>> {
+        self.stats.in_flight.fetch_add(1, Ordering::Relaxed);
+        let span = tracing::debug_span!("batch", sequence, packets = packets.len());
+        tokio::spawn(Arc::clone(self).batch(sequence, packets, turn, permit).instrument(span))
     }
 
     /// One batch, from packets to verdicts.
@@ -152,9 +255,15 @@ impl<S: Store> Pipeline<S> {
         permit: OwnedSemaphorePermit,
     ) -> Result<Decided, crate::store::Error> {
         let arrived = Instant::now();
-        let progress = packets.iter().map(|packet| (Arc::clone(&packet.source), packet.offset + 1)).collect();
+        let passed = packets.iter().map(|packet| Passed {
+            source: Arc::clone(&packet.source),
+            next: packet.offset + 1,
+            timestamp: packet.timestamp,
+        });
+        let passed = passed.collect();
         let decoder = Arc::clone(&self.decoder);
-        let Decoded { received, dead } = self.stage(Stage::Ingest, move || decode(&decoder, packets)).await?;
+        let Decoded { received, dead } =
+            self.stage(Stage::Ingest, packets.len(), move || decode(&decoder, packets)).await?;
         let received = Arc::new(received);
 
         let waiting = Instant::now();
@@ -179,9 +288,11 @@ impl<S: Store> Pipeline<S> {
         }));
         let ingested = Arc::new(ingested);
         let enriched = self.enrich(sequence, &received, &ingested).await?;
-        let Filtered { verdicts, results, .. } = self.filter(received, ingested, enriched).await?;
-        let finished = Instant::now();
-        Ok(Decided { sequence, arrived, finished, progress, fates, verdicts, results, dead, _permit: permit })
+        let Filtered { filters, sources, verdicts, results } = self.filter(received, ingested, enriched).await?;
+        let (finished, _permit) = (Instant::now(), permit);
+        #[rustfmt::skip]
+        let decided = Decided { sequence, arrived, finished, passed, fates, filters, sources, verdicts, results, dead, _permit };
+        Ok(decided)
     }
 
     async fn enrich(
@@ -191,6 +302,7 @@ impl<S: Store> Pipeline<S> {
         ingested: &Arc<Vec<Ingested>>,
     ) -> Result<Arc<Vec<Enriched>>, crate::store::Error> {
         let (enricher, now) = (Arc::clone(&self.enricher), (self.clock)());
+        let alerts = received.len();
         let (received, ingested) = (Arc::clone(received), Arc::clone(ingested));
         let work = move || {
             let batch: Vec<_> = fresh(&received, &ingested).collect();
@@ -199,7 +311,7 @@ impl<S: Store> Pipeline<S> {
             let documents: Vec<_> = documents.collect();
             (enriched, documents)
         };
-        let (enriched, documents) = self.stage(Stage::Enrich, work).await?;
+        let (enriched, documents) = self.stage(Stage::Enrich, alerts, work).await?;
         self.store.complete(sequence, documents).await?;
         Ok(Arc::new(enriched))
     }
@@ -210,31 +322,34 @@ impl<S: Store> Pipeline<S> {
         ingested: Arc<Vec<Ingested>>,
         enriched: Arc<Vec<Enriched>>,
     ) -> Result<Filtered, crate::store::Error> {
-        let (filters, stats, now) = (Arc::clone(&self.filters), Arc::clone(&self.stats), (self.clock)());
+        let (filters, stats, now) = (self.filters.borrow().clone(), Arc::clone(&self.stats), (self.clock)());
+        let alerts = received.len();
         let work = move || {
             let mut judging = filters.judging();
-            let mut filtered = Filtered::default();
+            let (sources, verdicts, results) = Default::default();
+            let mut filtered = Filtered { filters: Arc::clone(&filters), sources, verdicts, results };
             for ((received, ingested), enriched) in fresh(&received, &ingested).zip(enriched.iter()) {
                 let judged = filters.judge(received, ingested, enriched, now, &mut judging);
                 report(&filters, received, &judged);
-                let alert = filtered.alerts;
-                filtered.alerts += 1;
+                let alert = filtered.sources.len();
+                filtered.sources.push(Arc::clone(&received.origin.source));
                 let answers = judged.verdicts.into_iter();
                 filtered.verdicts.extend(answers.map(|(filter, verdict)| Answer { alert, filter, verdict }));
                 filtered.results.extend(judged.results.into_iter().map(|result| (alert, result)));
             }
             let mut asked = vec![0; filters.list().len()];
             filtered.verdicts.iter().for_each(|answer| asked[answer.filter] += 1);
-            stats.record_filters(&judging.spent, &asked);
+            stats.record_filters(&filters, &judging.spent, &asked);
             filtered
         };
-        Ok(self.stage(Stage::Filter, work).await?)
+        Ok(self.stage(Stage::Filter, alerts, work).await?)
     }
 
-    /// Runs a stage's work on a compute thread and measures it.
-    async fn stage<T: Counted + Send + 'static>(
+    /// Runs a stage's work on so many alerts on a compute thread, when its pool has a place, and measures it.
+    async fn stage<T: Send + 'static>(
         &self,
         stage: Stage,
+        alerts: usize,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Panicked> {
         let entered = Instant::now();
@@ -244,92 +359,53 @@ impl<S: Store> Pipeline<S> {
             let begun = Instant::now();
             (work(), begun.elapsed())
         };
+        let _place = match self.pools.of(stage) {
+            Some(pool) => Some(pool.enter(alerts).await),
+            None => None,
+        };
         let (result, busy) = self.compute.run(timed).await?;
-        self.stats.record(stage, result.count(), entered.elapsed(), busy);
+        self.stats.record(stage, alerts, entered.elapsed(), busy);
         Ok(result)
     }
+}
 
-    /// Takes batches in their order and commits them about ten times a second.
-    async fn emit<K: Sink>(
-        self: Arc<Self>,
-        mut batches: mpsc::Receiver<JoinHandle<Result<Decided, crate::store::Error>>>,
-        mut sink: K,
-        progress: Progress,
-        books: Books,
-    ) -> Result<(Books, K), Error<K::Error>> {
-        let mut emission = Emission { progress, books, ..Emission::default() };
-        let mut open: Vec<Decided> = Vec::new();
-        let mut due = tokio::time::Instant::now() + COMMIT_EVERY;
-        loop {
-            let next = if open.is_empty() {
-                Ok(batches.recv().await)
-            } else {
-                tokio::time::timeout_at(due, batches.recv()).await
-            };
-            match next {
-                Ok(Some(batch)) => {
-                    let decided = batch.await.map_err(Panicked::from)??;
-                    self.fold(&mut emission, decided, &mut open);
-                    // A batch keeps its place until it is committed: half of the places never wait for the time.
-                    let room = open.len() * 2 < self.batches_in_flight;
-                    if room && tokio::time::Instant::now() < due {
+/// Which assignment of each input counts. An input that nobody has begun counts in any case.
+#[derive(Default)]
+struct Inputs(HashMap<Arc<str>, Option<u64>>);
+
+/// What stands between two orders, or an order.
+enum Part {
+    Packets(Vec<Packet>),
+    Order(Work),
+}
+
+impl Inputs {
+    /// Puts packets together that no order divides, and leaves out those of a former assignment.
+    fn split(&mut self, items: impl Iterator<Item = Item>) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for item in items {
+            match item {
+                Item::Packet(packet) => {
+                    let known = self.0.get(&packet.source);
+                    if known.is_some_and(|current| *current != Some(packet.assignment)) {
                         continue;
                     }
+                    match parts.last_mut() {
+                        Some(Part::Packets(packets)) => packets.push(packet),
+                        _ => parts.push(Part::Packets(vec![packet])),
+                    }
                 }
-                Ok(None) if open.is_empty() => return Ok((emission.books, sink)),
-                Ok(None) | Err(_) => {}
-            }
-            let (progress, books) = (emission.progress.clone(), emission.books.clone());
-            let full = std::mem::replace(&mut emission, Emission { progress, books, ..Emission::default() });
-            sink.commit(full).await.map_err(Error::Sink)?;
-            self.committed(&mut open);
-            due = tokio::time::Instant::now() + COMMIT_EVERY;
-        }
-    }
-
-    fn fold(&self, emission: &mut Emission, mut decided: Decided, open: &mut Vec<Decided>) {
-        emission.last = decided.sequence;
-        for (source, next) in &decided.progress {
-            emission.progress.insert(source.to_string(), *next);
-        }
-        for (survey, source, fate) in &decided.fates {
-            emission.books.count(survey, source, *fate);
-        }
-        let mut void: Vec<(usize, usize)> = Vec::new();
-        for Answer { alert, filter: index, verdict } in &decided.verdicts {
-            let filter = &self.filters.list()[*index];
-            let (books, version) = (&mut emission.books, filter.version());
-            if !books.count_verdict(&filter.name, version, *verdict, self.suspend_after) {
-                void.push((*alert, *index));
-            } else if *verdict == Verdict::Failed && books.suspended(&filter.name, version) {
-                let failures = self.suspend_after;
-                tracing::error!(filter = %filter.name, "the filter is suspended: it failed on {failures} alerts in a row");
-                self.filters.suspend(*index);
+                Item::Begin(begin) => {
+                    self.0.insert(Arc::clone(&begin.source), Some(begin.assignment));
+                    parts.push(Part::Order(Work::Begin(begin)));
+                }
+                Item::End(end) => {
+                    self.0.insert(Arc::clone(&end.source), None);
+                    parts.push(Part::Order(Work::End(end)));
+                }
             }
         }
-        for (alert, mut result) in decided.results.drain(..) {
-            result.passed.retain(|passed| {
-                !void.iter().any(|(of, filter)| *of == alert && self.filters.list()[*filter].name == passed.name)
-            });
-            if !result.passed.is_empty() {
-                emission.results.push(result);
-            }
-        }
-        emission.dead_letters.extend(decided.dead.iter().cloned());
-        open.push(decided);
-    }
-
-    fn committed(&self, open: &mut Vec<Decided>) {
-        for decided in open.drain(..) {
-            let alerts = decided.fates.len();
-            self.stats.record(Stage::Emit, alerts, decided.finished.elapsed(), Duration::ZERO);
-            self.stats.record(Stage::EndToEnd, alerts, decided.arrived.elapsed(), Duration::ZERO);
-            let passed = decided.verdicts.iter().filter(|answer| answer.verdict == Verdict::Passed).count();
-            self.stats.committed.fetch_add(alerts as u64, Ordering::Relaxed);
-            self.stats.dead.fetch_add(decided.dead.len() as u64, Ordering::Relaxed);
-            self.stats.passed.fetch_add(passed as u64, Ordering::Relaxed);
-            self.stats.in_flight.fetch_sub(1, Ordering::Relaxed);
-        }
+        parts
     }
 }
 
@@ -358,28 +434,5 @@ fn report(filters: &Filters, received: &Received, judged: &Judged) {
     for (filter, error) in &judged.failures {
         let name = &filters.list()[*filter].name;
         tracing::warn!(filter = %name, candid = received.alert.candid, "the filter failed on an alert: {error}");
-    }
-}
-
-/// How many alerts a stage's result is of.
-trait Counted {
-    fn count(&self) -> usize;
-}
-
-impl Counted for Decoded {
-    fn count(&self) -> usize {
-        self.received.len() + self.dead.len()
-    }
-}
-
-impl<T> Counted for (Vec<Enriched>, Vec<T>) {
-    fn count(&self) -> usize {
-        self.0.len()
-    }
-}
-
-impl Counted for Filtered {
-    fn count(&self) -> usize {
-        self.alerts
     }
 }

@@ -1,0 +1,125 @@
+//! What the leader knows, as operators see it. Pure.
+
+use std::collections::BTreeSet;
+
+use boom_plan::fleet::{Member, PartitionFacts, Standing};
+use boom_plan::id::{Partition, ProducerName, StreamId};
+use boom_plan::message::Report;
+use boom_plan::orders::OperatorCommand;
+use boom_plan::plan::Ownership;
+use boom_proto::control::Order;
+use boom_proto::v1;
+
+use crate::control::View;
+
+/// How many alerts wait, where that is known, and in how many partitions it is not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Lag {
+    pub(crate) alerts: u64,
+    pub(crate) unknown: u32,
+}
+
+impl Lag {
+    fn add(mut self, facts: &PartitionFacts) -> Self {
+        match facts.lag() {
+            Some(lag) => self.alerts = self.alerts.saturating_add(lag),
+            None => self.unknown += 1,
+        }
+        self
+    }
+}
+
+/// The lag of a stream, or of all.
+pub(crate) fn lag(view: &View, of: Option<&StreamId>) -> Lag {
+    let topics = view.fleet.topics().iter().filter(|((stream, _), _)| of.is_none_or(|of| of == stream));
+    topics.flat_map(|(_, facts)| facts.partitions.values()).fold(Lag::default(), Lag::add)
+}
+
+/// How many partitions are in which state: owned, revoking, unplaced.
+pub(crate) fn partitions(view: &View) -> [u32; 3] {
+    let mut count = [0; 3];
+    for entry in view.plan.owners.values() {
+        count[match entry.state {
+            Ownership::Owned { .. } => 0,
+            Ownership::Revoking { .. } => 1,
+            Ownership::Unplaced => 2,
+        }] += 1;
+    }
+    count
+}
+
+/// How many nodes are seen in which way.
+pub(crate) fn standing(view: &View, of: &[Standing]) -> u32 {
+    let count = view.fleet.members().values().filter(|member| of.contains(&member.standing)).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+pub(super) fn status(view: &View, leader: v1::Leader) -> v1::GetStatusResponse {
+    let [partitions_owned, partitions_revoking, partitions_unplaced] = partitions(view);
+    let Lag { alerts: lag, unknown: lag_unknown } = lag(view, None);
+    v1::GetStatusResponse {
+        leader: Some(leader),
+        plan_version: view.plan.version.0,
+        nodes_live: standing(view, &[Standing::Live]),
+        nodes_late: standing(view, &[Standing::Suspect, Standing::Awaited]),
+        partitions_owned,
+        partitions_revoking,
+        partitions_unplaced,
+        lag,
+        lag_unknown,
+    }
+}
+
+pub(super) fn nodes(view: &View) -> Vec<v1::NodeStatus> {
+    view.fleet.members().iter().map(|(who, member)| node(view, who, member)).collect()
+}
+
+fn node(view: &View, who: &ProducerName, member: &Member) -> v1::NodeStatus {
+    let host = view.hosts.get(who);
+    let plan = v1::Plan::from(&view.plan.part_of(who));
+    let mode = view.fleet.orders().modes.get(&who.node).map_or(v1::Mode::Unspecified, |&mode| mode.into());
+    let is_awaited = member.standing == Standing::Awaited;
+    let report = host.map(|host| host.report.clone()).or_else(|| (!is_awaited).then(|| report(who, member)));
+    v1::NodeStatus {
+        who: Some(who.into()),
+        standing: v1::Standing::from(member.standing).into(),
+        connected: member.connected,
+        heard_ms: view.now.since(member.heard).0,
+        info: (!is_awaited).then(|| (&member.info).into()),
+        mode: mode.into(),
+        report,
+        quotas: plan.quotas.into_iter().next(),
+        software: host.map(|host| host.software.clone()).unwrap_or_default(),
+    }
+}
+
+/// The report as the fleet keeps it.
+fn report(who: &ProducerName, member: &Member) -> v1::LoadReport {
+    let (who, sequence, seen, leaving) = (who.clone(), member.sequence, member.seen, member.leaving);
+    let (holds, stages) = (member.holds.clone(), member.stages.clone());
+    (&Report { who, sequence, seen, leaving, holds, stages }).into()
+}
+
+pub(super) fn streams(view: &View) -> Vec<v1::StreamStatus> {
+    view.fleet.orders().streams.keys().filter_map(|id| stream(view, id)).collect()
+}
+
+fn stream(view: &View, id: &StreamId) -> Option<v1::StreamStatus> {
+    let settings = view.fleet.orders().streams.get(id)?.clone();
+    // The conversion of a stream is that of the order that adds it.
+    let Order::AddStream(added) = Order::from(&OperatorCommand::AddStream(id.clone(), settings)) else { return None };
+    let mine = |partition: &&Partition| partition.stream == *id;
+    let is_owned = |partition: &&Partition| matches!(view.plan.owners[*partition].state, Ownership::Owned { .. });
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let topics: BTreeSet<_> = view.fleet.topics().keys().filter(|(stream, _)| stream == id).collect();
+    let partitions = topics.iter().map(|key| view.fleet.topics()[key].partitions.len()).sum();
+    let Lag { alerts: lag, unknown: lag_unknown } = lag(view, Some(id));
+    Some(v1::StreamStatus {
+        stream: added.stream,
+        topics: topics.iter().map(|(_, topic)| topic.to_string()).collect(),
+        partitions_owned: count(view.plan.owners.keys().filter(mine).filter(is_owned).count()),
+        partitions: count(partitions),
+        lag,
+        lag_unknown,
+    })
+}

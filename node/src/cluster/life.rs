@@ -1,0 +1,348 @@
+//! One incarnation of the node: a producer, a pipeline, the partitions that it reads. It ends by being abandoned, or by Kafka's fence.
+//!
+//! What it is to do comes as orders, which are carried out one after the other; what came of them is told to the session.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use boom_client::kafka::Connection;
+use boom_plan::id::{Partition, ProducerName};
+use boom_plan::node::Event;
+use boom_plan::orders::{self, Stream};
+use boom_plan::quota;
+use boom_plan::reconcile::Step;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{Parts, Shared, Teller};
+use crate::books::Books;
+use crate::pipeline::{Begin, End, Error as PipelineError, Item, Pipeline};
+use crate::sink::Progress;
+use crate::sink::kafka::{Committed, Config as Output, Error as SinkError, Kafka as Results, fence, read_committed};
+use crate::source::kafka::{self as source, Control, Kafka as Source};
+use crate::source::{Source as _, SourceError};
+use crate::store::Store;
+
+/// Items that may wait between the readers and the pipeline.
+const QUEUE: usize = 256;
+
+/// An incarnation that ended by an error of its own begins anew after so long.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What an incarnation is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Carry this out.
+    Do(Step),
+}
+
+/// The incarnations of a process, of which one lives.
+pub(super) struct Lives<S> {
+    parts: Arc<Parts<S>>,
+    shared: Shared,
+    teller: Teller,
+    living: Option<Living>,
+}
+
+struct Living {
+    who: ProducerName,
+    orders: mpsc::UnboundedSender<Order>,
+    stop: CancellationToken,
+}
+
+impl<S: Store + Clone> Lives<S> {
+    pub(super) fn new(parts: Arc<Parts<S>>, shared: Shared, teller: Teller) -> Self {
+        Self { parts, shared, teller, living: None }
+    }
+
+    /// Begins an incarnation.
+    pub(super) fn begin(&mut self, who: ProducerName) {
+        // As many orders as the plan has partitions of ours: bounded by what the leader sends.
+        let (orders, todo) = mpsc::unbounded_channel();
+        let stop = CancellationToken::new();
+        self.living = Some(Living { who: who.clone(), orders, stop: stop.clone() });
+        let life = Life {
+            who,
+            parts: Arc::clone(&self.parts),
+            shared: self.shared.clone(),
+            teller: self.teller.clone(),
+            stop: stop.clone(),
+        };
+        tokio::spawn(async move {
+            let teller = life.teller.clone();
+            let who = life.who.clone();
+            let ended = tokio::select! { ended = life.run(todo) => ended, () = stop.cancelled() => return };
+            if let Err(why) = ended {
+                tracing::error!(%who, "this incarnation can not go on: {why}");
+                tokio::time::sleep(AGAIN).await;
+            }
+            teller.tell(Event::Fenced { who }).await;
+        });
+    }
+
+    /// Tells an incarnation something, if it is the one that lives.
+    pub(super) fn order(&self, who: &ProducerName, order: Order) {
+        if let Some(living) = self.living.as_ref().filter(|living| living.who == *who) {
+            // One that has ended says so itself.
+            let _ = living.orders.send(order);
+        }
+    }
+
+    /// Ends an incarnation at once.
+    pub(super) fn abandon(&mut self, who: &ProducerName) {
+        if let Some(living) = self.living.take_if(|living| living.who == *who) {
+            living.stop.cancel();
+        }
+    }
+}
+
+/// Why an incarnation ended by itself.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError<SinkError>),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Kafka(#[from] boom_client::kafka::Error),
+    #[error(
+        "the stream {stream} is read from the Kafka cluster `{cluster}`, which this node does not know: add [kafka.{cluster}]"
+    )]
+    Cluster { stream: String, cluster: String },
+    #[error("{0}")]
+    Thread(String),
+}
+
+struct Life<S> {
+    who: ProducerName,
+    parts: Arc<Parts<S>>,
+    shared: Shared,
+    teller: Teller,
+    stop: CancellationToken,
+}
+
+/// A partition that is to be read.
+struct ToStart {
+    partition: Partition,
+    stream: Stream,
+}
+
+/// The readers of an incarnation, by cluster.
+type Readers = BTreeMap<String, Control>;
+
+impl<S: Store + Clone> Life<S> {
+    async fn run(self, mut todo: mpsc::UnboundedReceiver<Order>) -> Result<(), Error> {
+        let name = self.who.transactional_id();
+        let output = Output { name, ..self.parts.output.clone() };
+        let (compute, provenance) = (self.parts.pipeline.compute.clone(), Arc::clone(&self.parts.provenance));
+        let sink = Results::open(output, compute, provenance, self.stop.clone()).await?;
+        let (items, queue) = mpsc::channel(QUEUE);
+        let pipeline = Arc::new(Pipeline { gate: self.shared.gate(self.who.clone()), ..self.parts.pipeline.clone() });
+        let mut tasks = JoinSet::new();
+        let ran = pipeline.run(queue, sink, Progress::new(), Books::default());
+        tasks.spawn(async { ran.await.map(drop).map_err(Error::from) });
+        let mut readers = Readers::new();
+        loop {
+            tokio::select! {
+                order = todo.recv() => {
+                    let Some(Order::Do(step)) = order else { return Ok(()) };
+                    let mut steps = vec![step];
+                    while let Ok(Order::Do(step)) = todo.try_recv() {
+                        steps.push(step);
+                    }
+                    self.carry_out(steps, &mut readers, &items, &mut tasks).await?;
+                }
+                Some(ended) = tasks.join_next() => match ended {
+                    Ok(Err(Error::Pipeline(PipelineError::Sink(SinkError::Fenced { name })))) => {
+                        tracing::warn!(%name, "Kafka refuses this producer: another node has its partitions");
+                        return Ok(());
+                    }
+                    Ok(ended) => ended?,
+                    Err(error) => return Err(Error::Thread(format!("a task has panicked: {error}"))),
+                },
+            }
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        steps: Vec<Step>,
+        readers: &mut Readers,
+        items: &mpsc::Sender<Item>,
+        tasks: &mut JoinSet<Result<(), Error>>,
+    ) -> Result<(), Error> {
+        let (mut starts, mut names) = (Vec::new(), BTreeSet::new());
+        for step in steps {
+            match step {
+                Step::Start { partition, stream, fence, .. } => {
+                    names.extend(fence);
+                    starts.push(ToStart { partition, stream });
+                }
+                Step::Release { partition, .. } => {
+                    // What is to be started before it is: the order of both must stay.
+                    self.start(std::mem::take(&mut starts), &names, readers, items, tasks).await?;
+                    self.release(partition, readers, items, tasks).await;
+                }
+                Step::Resize { stage, quota } => self.resize(stage, quota.workers),
+            }
+        }
+        self.start(starts, &names, readers, items, tasks).await
+    }
+
+    /// Without a way to hand work over, a stage keeps one worker at least.
+    fn resize(&self, stage: quota::Stage, workers: u32) {
+        let pools = &self.parts.pipeline.pools;
+        let pool = match stage {
+            quota::Stage::Ingest => &pools.ingest,
+            quota::Stage::Enrich => &pools.enrich,
+            quota::Stage::Filter => &pools.filter,
+        };
+        if workers == 0 {
+            tracing::warn!("{stage} keeps one worker: work is not handed over to other nodes yet");
+        }
+        pool.resize(usize::try_from(workers.max(1)).unwrap_or(usize::MAX));
+    }
+
+    /// Fences, reads the progress, then begins to read: in this order.
+    async fn start(
+        &self,
+        starts: Vec<ToStart>,
+        names: &BTreeSet<ProducerName>,
+        readers: &mut Readers,
+        items: &mpsc::Sender<Item>,
+        tasks: &mut JoinSet<Result<(), Error>>,
+    ) -> Result<(), Error> {
+        if starts.is_empty() {
+            return Ok(());
+        }
+        let (connection, progress) = (&self.parts.output.connection, &self.parts.output.progress);
+        let mut fencing = JoinSet::new();
+        for name in names {
+            let (connection, name, stop) = (connection.clone(), name.transactional_id(), self.stop.clone());
+            fencing.spawn(async move { fence(&connection, &name, stop).await });
+        }
+        for fenced in fencing.join_all().await {
+            fenced?;
+        }
+        let committed = read_committed(connection, progress, self.stop.clone()).await?;
+        for ToStart { partition, stream } in starts {
+            let reader = self.reader(&partition, &stream, readers, items, tasks)?;
+            self.read(partition, &stream, &reader, (items, &committed)).await;
+        }
+        Ok(())
+    }
+
+    /// Begins to read one partition.
+    async fn read(
+        &self,
+        partition: Partition,
+        stream: &Stream,
+        reader: &Control,
+        (items, committed): (&mpsc::Sender<Item>, &Committed),
+    ) {
+        let read = as_read(&partition);
+        let source: Arc<str> = Arc::from(partition.to_string());
+        let decided = committed.partitions.get(&*source);
+        let from = match (decided, stream.start) {
+            (Some(decided), _) => source::Start::Progress(decided.next),
+            (None, orders::Start::Earliest) => source::Start::Earliest,
+            (None, orders::Start::Latest) => source::Start::Latest,
+            (None, orders::Start::At(time)) => source::Start::Time(i64::try_from(time).unwrap_or(i64::MAX)),
+        };
+        let assignment = reader.assign(&read);
+        let decided = decided.map(|decided| (decided.next, decided.books.clone()));
+        let begin = Begin { source, assignment, decided };
+        // A pipeline that has ended takes nothing more, and is what ends this incarnation.
+        let _ = items.send(Item::Begin(begin)).await;
+        // Before its first packet: what the gate withholds once is halted.
+        self.teller.tell(Event::Started { who: self.who.clone(), partition }).await;
+        reader.start(read, from, assignment);
+    }
+
+    /// Lets go of a partition; tells it when everything of it is committed.
+    async fn release(
+        &self,
+        partition: Partition,
+        readers: &Readers,
+        items: &mpsc::Sender<Item>,
+        tasks: &mut JoinSet<Result<(), Error>>,
+    ) {
+        let read = as_read(&partition);
+        readers.values().for_each(|reader| reader.remove(&read));
+        let (done, over) = oneshot::channel();
+        let end = End { source: Arc::from(partition.to_string()), done };
+        let _ = items.send(Item::End(end)).await;
+        let (teller, who) = (self.teller.clone(), self.who.clone());
+        tasks.spawn(async move {
+            // An error means that the pipeline has ended: then nothing was released.
+            if over.await.is_ok() {
+                teller.tell(Event::Released { who, partition }).await;
+            }
+            Ok(())
+        });
+    }
+
+    /// The reader of a stream's cluster, which is started when it is needed.
+    fn reader(
+        &self,
+        partition: &Partition,
+        stream: &Stream,
+        readers: &mut Readers,
+        items: &mpsc::Sender<Item>,
+        tasks: &mut JoinSet<Result<(), Error>>,
+    ) -> Result<Control, Error> {
+        if let Some(reader) = readers.get(&stream.cluster) {
+            return Ok(reader.clone());
+        }
+        let unknown = || Error::Cluster { stream: partition.stream.to_string(), cluster: stream.cluster.clone() };
+        let connection = self.parts.clusters.get(&stream.cluster).ok_or_else(unknown)?;
+        let control = self.open(connection, items.clone(), tasks)?;
+        readers.insert(stream.cluster.clone(), control.clone());
+        Ok(control)
+    }
+
+    fn open(
+        &self,
+        connection: &Connection,
+        items: mpsc::Sender<Item>,
+        tasks: &mut JoinSet<Result<(), Error>>,
+    ) -> Result<Control, Error> {
+        let (group, queue_bytes) = (self.parts.group.clone(), self.parts.queue_bytes);
+        let config = source::Config { connection: connection.clone(), group, queue_bytes };
+        let (mut reader, control, events) = Source::open(&config)?;
+        let (ended, end) = oneshot::channel();
+        let read = move || {
+            let outcome = reader.run(&mut |packet| match items.blocking_send(packet.into()) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            });
+            let _ = ended.send(outcome);
+            // Who listens to the events ends with the reader.
+            drop(events);
+        };
+        let thread = std::thread::Builder::new().name("source".to_owned()).spawn(read);
+        thread.map_err(|error| Error::Thread(format!("the source's thread does not start: {error}")))?;
+        let (stop, until) = (control.clone(), self.stop.clone());
+        tasks.spawn(async move { Ok(end.await.unwrap_or(Ok(()))?) });
+        // The reader holds the pipeline's entrance: it must end with the incarnation, however that ends.
+        tokio::spawn(async move {
+            until.cancelled().await;
+            stop.stop();
+        });
+        Ok(control)
+    }
+}
+
+/// A partition as the source names it.
+fn as_read(partition: &Partition) -> source::Partition {
+    source::Partition {
+        stream: partition.stream.to_string(),
+        topic: partition.topic.to_string(),
+        number: i32::try_from(partition.number).unwrap_or(i32::MAX),
+    }
+}

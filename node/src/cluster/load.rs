@@ -1,0 +1,104 @@
+//! What a node carries: measured about once a second, for the leader and for metrics.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use boom_plan::id::{Offset, Partition};
+use boom_plan::message::StageLoad;
+use boom_plan::node::Event;
+use boom_plan::quota;
+use boom_plan::time::Span;
+use boom_proto::v1::{LoadReport, ProcessLoad};
+
+use crate::pipeline::Pools;
+use crate::stats::{Stage, Stats, Totals};
+
+/// The stages that have pools, as the plan and as the statistics call them.
+pub(super) const STAGES: [(quota::Stage, Stage); 3] = [
+    (quota::Stage::Ingest, Stage::Ingest),
+    (quota::Stage::Enrich, Stage::Enrich),
+    (quota::Stage::Filter, Stage::Filter),
+];
+
+/// Measures.
+#[derive(Debug, Clone)]
+pub(super) struct Meter {
+    stats: Arc<Stats>,
+    pools: Arc<Pools>,
+    /// What the stages had done when they were measured last, and when.
+    before: Arc<Mutex<Before>>,
+}
+
+#[derive(Debug)]
+struct Before {
+    at: Instant,
+    stages: BTreeMap<quota::Stage, Totals>,
+    cpu_seconds: f64,
+    process: ProcessLoad,
+}
+
+impl Meter {
+    pub(super) fn new(stats: Arc<Stats>, pools: Arc<Pools>) -> Self {
+        let (stages, process) = Default::default();
+        let before = Before { at: Instant::now(), stages, cpu_seconds: 0.0, process };
+        Self { stats, pools, before: Arc::new(Mutex::new(before)) }
+    }
+
+    /// How far the partitions are, and what the stages carry since the last time.
+    pub(super) fn measure(&self) -> Event {
+        let mut before = self.before.lock().expect("nobody panics with the measurements");
+        let seconds = before.at.elapsed().as_secs_f64().max(1e-3);
+        before.at = Instant::now();
+        let mut stages = BTreeMap::new();
+        for (named, stage) in STAGES {
+            let done = self.stats.totals(stage);
+            let former = before.stages.insert(named, done).unwrap_or_default();
+            stages.insert(named, self.load(stage, former, done, seconds));
+        }
+        let usage = usage();
+        let cpu = usage.0 - before.cpu_seconds;
+        before.cpu_seconds = usage.0;
+        before.process = ProcessLoad { cpu_permille: (cpu / seconds * 1e3).round() as u32, memory_bytes: usage.1 };
+        let reached = self.stats.all_reached().into_iter();
+        let next = reached.filter_map(|(source, reached)| Some((source.parse().ok()?, Offset(reached.next))));
+        Event::Measured { next: next.collect::<BTreeMap<Partition, Offset>>(), stages }
+    }
+
+    fn load(&self, stage: Stage, before: Totals, done: Totals, seconds: f64) -> StageLoad {
+        let pool = self.pools.of(stage).expect("these stages have pools");
+        let queue = pool.queue();
+        let alerts = (done.alerts - before.alerts) as f64;
+        let busy = (done.busy - before.busy).as_secs_f64() / (seconds * pool.workers().max(1) as f64);
+        let latency = if alerts > 0.0 { (done.spent - before.spent).as_secs_f64() / alerts } else { 0.0 };
+        StageLoad {
+            queue: u32::try_from(queue.alerts).unwrap_or(u32::MAX),
+            age: Span(u64::try_from(queue.age.as_millis()).unwrap_or(u64::MAX)),
+            rate: (alerts / seconds).round() as u32,
+            busy: (busy * 1e3).round() as u16,
+            latency: Span((latency * 1e3).round() as u64),
+        }
+    }
+
+    /// The share of a core and the memory that the process took when it was measured last.
+    pub(super) fn process(&self) -> ProcessLoad {
+        self.before.lock().expect("nobody panics with the measurements").process
+    }
+
+    /// Adds to a report what only shells look at.
+    pub(super) fn complete(&self, report: &mut LoadReport) {
+        report.process = Some(self.process());
+    }
+}
+
+/// Processor time of this process, seconds, and its resident memory, bytes; 0 where the system does not say.
+fn usage() -> (f64, u64) {
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name of the program, in brackets, may have spaces.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let time = |field: usize| fields.get(field).and_then(|text| text.parse::<f64>().ok()).unwrap_or_default();
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split_whitespace().nth(1).and_then(|text| text.parse().ok()).unwrap_or_default();
+    ((time(11) + time(12)) / ticks, pages * rustix::param::page_size() as u64)
+}

@@ -1,0 +1,150 @@
+//! Puts a node of a cluster together, and runs it until it has left.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use anyhow::Context as _;
+use boom_client::channel::Cluster;
+use boom_plan::id::NodeId;
+use boom_plan::message::NodeInfo;
+use boom_plan::node::{Config as Machine, Node};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::identity::Identity;
+use super::life::Lives;
+use super::load::Meter;
+use super::session::Session;
+use super::{Clock, Parts, Shared, Teller, http, metrics};
+use crate::compute::Compute;
+use crate::config::Config;
+use crate::pipeline::{Gate, Pipeline, Pools};
+use crate::setup::{self, usage};
+use crate::sink::kafka::Config as Output;
+use crate::stage::enrich::Enricher;
+use crate::stage::filter::Filters;
+use crate::stats::Stats;
+use crate::store::Store;
+
+/// Events that may wait for the state machine.
+const TOLD: usize = 64;
+
+/// Runs a node of a cluster until `stop`, and then until it has left.
+///
+/// # Errors
+/// What keeps it from starting or going on; `UsageError` inside where the configuration is at fault.
+pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let list = crate::filters::load(config.node.filters.as_deref(), &config.filters).map_err(usage)?;
+    let (_held, filters) = watch::channel(Arc::new(Filters::new(list)));
+    let store = PathBuf::from(&config.node.state).join("store");
+    let documents = Arc::new(boom_store::documents::Store::open(&store, true)?);
+    let store = crate::store::Embedded::new(documents, Compute::start(1)?);
+    run_with(config, store, filters, stop).await
+}
+
+/// The same with a store and filters that are there.
+async fn run_with<S: Store + Clone>(
+    config: Config,
+    store: S,
+    filters: watch::Receiver<Arc<Filters>>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let settings = &config.node;
+    let name: NodeId = name(&settings.name)?.parse().map_err(usage)?;
+    let identity = Identity::take(&PathBuf::from(&settings.state), name)?;
+    let cluster = Cluster::new(config.coordinators.clone()).map_err(usage)?;
+    let listener = listen(settings.http).await?;
+    let cores = match settings.cores {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        cores => usize::from(cores),
+    };
+    let compute = Compute::start(cores).context("starting the compute threads")?;
+    let enricher = Arc::new(enricher(&config)?);
+    let provenance = Arc::new(setup::provenance(&enricher));
+    let (stats, pools) = (Arc::new(Stats::default()), Arc::new(Pools::even(1)));
+    let pipeline = Pipeline {
+        decoder: setup::decoder(None, settings.schemas.as_deref(), &config)?,
+        store,
+        enricher,
+        filters,
+        compute,
+        pools: Arc::clone(&pools),
+        gate: Gate::open(),
+        stats: Arc::clone(&stats),
+        clock: setup::now,
+        batch: config.input.batch,
+        batches_in_flight: config.input.batches_in_flight,
+        suspend_after: config.filters.suspend_after,
+    };
+    let parts = Arc::new(Parts {
+        pipeline,
+        provenance,
+        output: output(&config)?,
+        clusters: config.kafka.clone(),
+        group: settings.group.clone(),
+        queue_bytes: settings.queue_bytes,
+    });
+    let shared = shared(&config, cores, listener.local_addr()?, &identity);
+    let (told, events) = mpsc::channel(TOLD);
+    let mut lives = Lives::new(parts, shared.clone(), Teller(told));
+    lives.begin(identity.me.clone());
+    let meter = Meter::new(Arc::clone(&stats), Arc::clone(&pools));
+    let registry = metrics::registry(shared.clone(), stats, pools, meter.clone());
+    let served = CancellationToken::new();
+    let server = tokio::spawn(http::serve(listener, shared.clone(), registry, served.clone()));
+    let session = Session { shared, cluster, timing: config.leases, identity, lives, meter, told: events, stop };
+    let ended = session.run().await;
+    served.cancel();
+    server.abort();
+    ended.map_err(|error| usage(&error))
+}
+
+fn name(configured: &str) -> anyhow::Result<String> {
+    if !configured.is_empty() {
+        return Ok(configured.to_owned());
+    }
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { Err(usage("the host has no name: give node.name")) } else { Ok(name) }
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| usage(format!("node.http is {address}, which can not be listened on: {error}")))
+}
+
+fn enricher(config: &Config) -> anyhow::Result<Enricher> {
+    let settings = &config.node;
+    let models = setup::models(&settings.models, config)?;
+    Ok(Enricher::new(models, setup::catalogs(settings.catalogs.as_deref(), config)?))
+}
+
+fn output(config: &Config) -> anyhow::Result<Output> {
+    let output = &config.output;
+    let connection = config.kafka.get(&output.cluster).cloned().ok_or_else(|| {
+        usage(format!("output.cluster is `{}`, and there is no [kafka.{}]", output.cluster, output.cluster))
+    })?;
+    Ok(Output {
+        results: output.results.clone(),
+        dead_letters: output.dead_letters.clone(),
+        progress: output.progress.clone(),
+        partitions: output.partitions,
+        replication: output.replication,
+        ..Output::new(connection, "")
+    })
+}
+
+fn shared(config: &Config, cores: usize, http: SocketAddr, identity: &Identity) -> Shared {
+    let settings = &config.node;
+    let advertised = if settings.advertise.is_empty() { http.to_string() } else { settings.advertise.clone() };
+    let info = NodeInfo {
+        cores: u32::try_from(cores).unwrap_or(u32::MAX),
+        labels: settings.labels.iter().cloned().collect(),
+        addresses: [("metrics".to_owned(), advertised)].into(),
+    };
+    let machine = Machine { timing: config.leases, ..Machine::new(info) };
+    let node = Node::new(machine, identity.me.clone(), identity.ended);
+    Shared { node: Arc::new(Mutex::new(node)), clock: Clock(Instant::now()) }
+}

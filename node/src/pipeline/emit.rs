@@ -1,0 +1,227 @@
+//! Emit: takes batches in the order of the input and commits them about ten times a second.
+//!
+//! What is committed is put together right before the commit, from all batches that wait, without the inputs that the gate withholds. An
+//! input of which something was withheld is halted until it begins again: nothing later of it may be committed past the gap.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::{Answer, Begin, Decided, End, Error, Gate, Pipeline, Work};
+use crate::books::{Books, Verdict};
+use crate::compute::Panicked;
+use crate::sink::{Emission, Progress, Sink};
+use crate::stats::{Reached, Stage, Stats};
+use crate::store::Store;
+
+/// Results are committed about so often, and sooner when half of the batches that may be under way wait for it.
+const COMMIT_EVERY: Duration = Duration::from_millis(100);
+
+type Running = JoinHandle<Result<Decided, crate::store::Error>>;
+
+/// The end of a pipeline.
+pub(super) struct Emitter<S, K> {
+    pipeline: Arc<Pipeline<S>>,
+    sink: K,
+    progress: Progress,
+    books: Books,
+    halted: HashSet<String>,
+    open: Vec<Decided>,
+    due: Instant,
+}
+
+/// What the emitter sees next.
+enum Next {
+    Decided(Decided),
+    Work(Option<Work>),
+    Due,
+}
+
+impl<S: Store, K: Sink> Emitter<S, K> {
+    pub(super) fn new(pipeline: Arc<Pipeline<S>>, sink: K, progress: Progress, books: Books) -> Self {
+        let (halted, open) = Default::default();
+        Self { pipeline, sink, progress, books, halted, open, due: Instant::now() + COMMIT_EVERY }
+    }
+
+    pub(super) async fn run(mut self, mut work: mpsc::Receiver<Work>) -> Result<(Books, K), Error<K::Error>> {
+        let mut running: Option<Running> = None;
+        loop {
+            match self.next(&mut running, &mut work).await? {
+                Next::Decided(decided) => {
+                    self.open.push(decided);
+                    // A batch keeps its place until it is committed: half of the places never wait for the time.
+                    if self.open.len() * 2 >= self.pipeline.batches_in_flight || Instant::now() >= self.due {
+                        self.commit().await?;
+                    }
+                }
+                Next::Due => self.commit().await?,
+                Next::Work(Some(Work::Batch(batch))) => running = Some(batch),
+                Next::Work(Some(Work::Begin(begin))) => self.begin(begin),
+                Next::Work(Some(Work::End(end))) => self.end(end).await?,
+                Next::Work(None) => {
+                    self.commit().await?;
+                    return Ok((self.books, self.sink));
+                }
+            }
+        }
+    }
+
+    /// The next batch that is done, or what comes after it, or that it is time to commit what waits.
+    async fn next(
+        &mut self,
+        running: &mut Option<Running>,
+        work: &mut mpsc::Receiver<Work>,
+    ) -> Result<Next, Error<K::Error>> {
+        let due = (!self.open.is_empty()).then_some(self.due);
+        let due = async move {
+            match due {
+                None => std::future::pending().await,
+                Some(due) => tokio::time::sleep_until(due).await,
+            }
+        };
+        let next = async {
+            match running {
+                Some(batch) => {
+                    let decided = batch.await.map_err(Panicked::from)??;
+                    *running = None;
+                    Ok::<_, Error<K::Error>>(Next::Decided(decided))
+                }
+                None => Ok(Next::Work(work.recv().await)),
+            }
+        };
+        tokio::select! { biased; next = next => next, () = due => Ok(Next::Due) }
+    }
+
+    /// An input begins (again): what was decided of it elsewhere counts.
+    fn begin(&mut self, begin: Begin) {
+        let source = begin.source.to_string();
+        self.halted.remove(&source);
+        self.books.forget(&source);
+        if let Some((next, books)) = begin.decided {
+            self.books.partitions.extend(books);
+            self.progress.insert(source, next);
+        } else {
+            self.progress.remove(&source);
+        }
+    }
+
+    /// Commits what came of an input before, and forgets it.
+    async fn end(&mut self, end: End) -> Result<(), Error<K::Error>> {
+        self.commit().await?;
+        self.progress.remove(&*end.source);
+        self.books.forget(&end.source);
+        self.pipeline.stats.left(&end.source);
+        // Nobody may wait for it any more.
+        let _ = end.done.send(());
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), Error<K::Error>> {
+        self.due = Instant::now() + COMMIT_EVERY;
+        if self.open.is_empty() {
+            return Ok(());
+        }
+        self.withhold();
+        let emission = self.emission();
+        let (progress, books) = (emission.progress.clone(), emission.books.clone());
+        self.sink.commit(emission).await.map_err(Error::Sink)?;
+        (self.progress, self.books) = (progress, books);
+        let open = std::mem::take(&mut self.open);
+        let counts = |source: &str| !self.halted.contains(source);
+        open.into_iter().for_each(|decided| measure(&self.pipeline.stats, &decided, counts));
+        self.due = Instant::now() + COMMIT_EVERY;
+        Ok(())
+    }
+
+    /// Halts the inputs of which the gate lets nothing through.
+    fn withhold(&mut self) {
+        let Gate(may_commit) = &self.pipeline.gate;
+        let sources: HashSet<_> = self.open.iter().flat_map(|decided| &decided.passed).map(|p| &*p.source).collect();
+        let closed = sources.into_iter().filter(|source| !self.halted.contains(*source) && !may_commit(source));
+        let closed: Vec<String> = closed.map(str::to_owned).collect();
+        for source in closed {
+            tracing::warn!(%source, "what came of it is not committed: it is not this node's any more");
+            self.halted.insert(source);
+        }
+    }
+
+    /// What waits, as one commit, without the halted inputs.
+    fn emission(&mut self) -> Emission {
+        let mut emission =
+            Emission { progress: self.progress.clone(), books: self.books.clone(), ..Emission::default() };
+        let mut open = std::mem::take(&mut self.open);
+        for decided in &mut open {
+            self.fold(&mut emission, decided);
+        }
+        self.open = open;
+        emission
+    }
+
+    fn fold(&self, emission: &mut Emission, decided: &mut Decided) {
+        let counts = |source: &str| !self.halted.contains(source);
+        emission.last = decided.sequence;
+        for passed in decided.passed.iter().filter(|passed| counts(&passed.source)) {
+            emission.progress.insert(passed.source.to_string(), passed.next);
+            emission.touched.insert(passed.source.to_string());
+        }
+        for (survey, source, fate) in decided.fates.iter().filter(|fate| counts(&fate.1)) {
+            emission.books.count(survey, source, *fate);
+        }
+        let mut void: Vec<(usize, usize)> = Vec::new();
+        for Answer { alert, filter: index, verdict } in &decided.verdicts {
+            if !counts(&decided.sources[*alert]) {
+                continue;
+            }
+            let filter = &decided.filters.list()[*index];
+            let (books, version) = (&mut emission.books, filter.version());
+            let suspend_after = self.pipeline.suspend_after;
+            if !books.count_verdict(&filter.name, version, *verdict, suspend_after) {
+                void.push((*alert, *index));
+            } else if *verdict == Verdict::Failed && books.suspended(&filter.name, version) {
+                tracing::error!(filter = %filter.name, "the filter is suspended: it failed on {suspend_after} alerts in a row");
+                decided.filters.suspend(*index);
+            }
+        }
+        for (alert, mut result) in decided.results.drain(..).filter(|(alert, _)| counts(&decided.sources[*alert])) {
+            result.passed.retain(|passed| {
+                !void.iter().any(|(of, filter)| *of == alert && decided.filters.list()[*filter].name == passed.name)
+            });
+            if !result.passed.is_empty() {
+                emission.results.push(result);
+            }
+        }
+        emission.dead_letters.extend(decided.dead.iter().filter(|dead| counts(&dead.origin.source)).cloned());
+    }
+}
+
+/// Records what became of a batch that is committed.
+fn measure(stats: &Stats, decided: &Decided, counts: impl Fn(&str) -> bool) {
+    let alerts = decided.fates.iter().filter(|fate| counts(&fate.1)).count();
+    stats.record(Stage::Emit, alerts, decided.finished.elapsed(), Duration::ZERO);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    for passed in decided.passed.iter().filter(|passed| counts(&passed.source)) {
+        let since = |sent: i64| now.saturating_sub(u128::try_from(sent).unwrap_or_default());
+        let waited = passed.timestamp.map(|sent| u64::try_from(since(sent)).unwrap_or(u64::MAX));
+        let latency = waited.map_or_else(|| decided.arrived.elapsed(), Duration::from_millis);
+        stats.record(Stage::EndToEnd, 1, latency, Duration::ZERO);
+        stats.reached(&passed.source, Reached { next: passed.next, timestamp: passed.timestamp });
+    }
+    stats.committed.fetch_add(alerts as u64, Ordering::Relaxed);
+    stats.in_flight.fetch_sub(1, Ordering::Relaxed);
+    let dead = decided.dead.iter().filter(|dead| counts(&dead.origin.source)).count();
+    stats.dead.fetch_add(dead as u64, Ordering::Relaxed);
+    let answers = decided.verdicts.iter().filter(|answer| counts(&decided.sources[answer.alert]));
+    for answer in answers {
+        let counter = match answer.verdict {
+            Verdict::Passed => &stats.passed,
+            Verdict::Rejected => &stats.rejected,
+            Verdict::Failed => &stats.failed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
