@@ -254,7 +254,7 @@ fn the_ledger_is_that_of_the_nodes_and_says_when_it_does_not_balance() {
     let row = &ledger["partitions"][0];
     assert_eq!(
         [&row["consumed"], &row["decided"], &row["dead_lettered"], &row["next"]],
-        [&6.into(), &5.into(), &1.into(), &6.into()]
+        [&Value::from(6), &Value::from(5), &Value::from(1), &Value::from(6)]
     );
     assert_eq!((&ledger["filters"][0]["passed"], &ledger["dead_letters"]["truncated"]), (&7.into(), &2.into()));
 
