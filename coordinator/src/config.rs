@@ -202,13 +202,17 @@ fn check_grpc(grpc: &Grpc, settings: &mut Settings) {
 fn check_etcd(etcd: &Etcd, settings: &mut Settings) {
     settings.range("etcd.lease_s", etcd.lease_s, 2, 60);
     if etcd.endpoints.is_empty() {
-        settings.problems.push("`etcd.endpoints` is empty: name the members of etcd, such as http://127.0.0.1:2379".to_owned());
+        settings
+            .problems
+            .push("`etcd.endpoints` is empty: name the members of etcd, such as http://127.0.0.1:2379".to_owned());
     }
     for endpoint in &etcd.endpoints {
         let is_plain = endpoint.strip_prefix("http://").is_some_and(|host| !host.is_empty());
         let is_tls = endpoint.strip_prefix("https://").is_some_and(|host| !host.is_empty());
         if !is_plain && !is_tls {
-            settings.problems.push(format!("`etcd.endpoints` has `{endpoint}`: an URL such as http://127.0.0.1:2379 is wanted"));
+            settings
+                .problems
+                .push(format!("`etcd.endpoints` has `{endpoint}`: an URL such as http://127.0.0.1:2379 is wanted"));
         } else if is_tls != etcd.tls.is_some() {
             let what = if is_tls { "is not there, which says whom to trust" } else { "is there" };
             settings.problems.push(format!("`etcd.endpoints` has `{endpoint}`, but `etcd.tls` {what}"));
@@ -245,7 +249,10 @@ fn streams(
         }
         if let Some(kafka) = kafka.filter(|kafka| !kafka.contains_key(&raw.cluster)) {
             let known: Vec<_> = kafka.keys().map(String::as_str).collect();
-            wrong(".cluster", format!("there is no `[kafka.{}]` (there are: {})", raw.cluster, or_none(&known.join(", "))));
+            wrong(
+                ".cluster",
+                format!("there is no `[kafka.{}]` (there are: {})", raw.cluster, or_none(&known.join(", "))),
+            );
         }
         if let (Ok(id), Ok(topics), Ok(start), true) = (id, topics, start, problems.len() == before) {
             let (survey, cluster) = (raw.survey, raw.cluster);
@@ -264,7 +271,8 @@ fn start(text: &str) -> Result<Start, String> {
         "earliest" => Ok(Start::Earliest),
         "latest" => Ok(Start::Latest),
         time => {
-            let parsed = time.parse::<jiff::Timestamp>().ok().and_then(|time| u64::try_from(time.as_millisecond()).ok());
+            let parsed =
+                time.parse::<jiff::Timestamp>().ok().and_then(|time| u64::try_from(time.as_millisecond()).ok());
             parsed.map(Start::At).ok_or_else(|| {
                 format!("`{time}` is neither `earliest`, `latest` nor a time from 1970 on such as 2026-11-25T00:00:00Z")
             })

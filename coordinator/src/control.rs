@@ -7,6 +7,8 @@ mod handle;
 pub(crate) mod outbox;
 pub(crate) mod sessions;
 mod standing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,8 +30,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use handle::{Control, Host, View};
 use handle::{Answer, Input};
+pub use handle::{Control, Host, View};
 use outbox::Message;
 use sessions::{SessionId, Sessions};
 use standing::Standing;
@@ -104,8 +106,8 @@ struct Loop<S: Store, T> {
     asked: RequestId,
     tasks: JoinSet<Done>,
     listing: BTreeSet<String>,
-    /// The last complaint about a plan that can not be stored.
-    complaint: String,
+    /// Whether the plan that is wanted can not be stored, which was said then.
+    is_stuck: bool,
     /// The term in which it leads, for all to see.
     term: watch::Sender<Option<Term>>,
 }
@@ -120,12 +122,12 @@ pub fn control<S: Store, T: Topics>(
     let (tell, inputs) = mpsc::channel(INPUTS);
     let (term, leads) = watch::channel(None);
     let run = async move {
-        let (elected, asked, listing, complaint) = Default::default();
+        let (elected, asked, listing, is_stuck) = Default::default();
         let (sessions, hosts, waiting) = Default::default();
         let standing = Standing::stand(&shell.store, &shell.me);
         let (clock, machine, tasks) = (Clock(Instant::now()), Coordinator::new(config), JoinSet::new());
         #[rustfmt::skip]
-        let mut control = Loop { shell, machine, clock, standing, elected, sessions, hosts, waiting, asked, tasks, listing, complaint, term };
+        let mut control = Loop { shell, machine, clock, standing, elected, sessions, hosts, waiting, asked, tasks, listing, is_stuck, term };
         control.happen(Event::StreamsChanged(streams), None);
         let outcome = control.run(inputs, &stop).await;
         control.leave().await;
@@ -305,10 +307,10 @@ impl<S: Store, T: Topics> Loop<S, T> {
             Refusal::NotLeading => self.sessions.tell(session, self.not_leading(to)),
             _ => self.sessions.tell(session, Message::Refused { to, why, leader: None }),
         }
-        if matches!(why, Refusal::NotLeading | Refusal::Superseded) {
-            if let Some(who) = self.sessions.end(session) {
-                self.happen(Event::SessionClosed(who), None);
-            }
+        if matches!(why, Refusal::NotLeading | Refusal::Superseded)
+            && let Some(who) = self.sessions.end(session)
+        {
+            self.happen(Event::SessionClosed(who), None);
         }
     }
 
@@ -336,22 +338,25 @@ impl<S: Store, T: Topics> Loop<S, T> {
             Audit::Elected(term) | Audit::SteppedDown(term, _) => Some(*term),
             _ => self.machine.term().or(self.elected),
         };
-        if let (Audit::Committed(..), Some(fleet)) = (audit, self.machine.fleet()) {
-            self.hosts.retain(|who, _| fleet.members().contains_key(who));
+        match audit {
+            // It is known, and was said.
+            Audit::Uncertain(_) if self.is_stuck => return,
+            Audit::Committed(..) => {
+                self.is_stuck = false;
+                let fleet = self.machine.fleet();
+                self.hosts.retain(|who, _| fleet.is_some_and(|fleet| fleet.members().contains_key(who)));
+            }
+            _ => {}
         }
-        let event = control::event(audit, term.unwrap_or_default(), unix_ms());
-        self.keep(event);
+        self.keep(control::event(audit, term.unwrap_or_default(), unix_ms()));
     }
 
-    /// A plan can not be stored, and no other attempt will change that: said once.
+    /// A plan can not be stored, and no other attempt will change that: said once, until one is.
     fn complain(&mut self, why: String) {
-        if self.complaint == why {
-            return;
+        if !std::mem::replace(&mut self.is_stuck, true) {
+            let (term, kind) = (self.elected.unwrap_or_default().0, v1::EventKind::Unsound.into());
+            self.keep(v1::Event { time_unix_ms: unix_ms(), term, kind, text: why, plan_version: None });
         }
-        self.complaint.clone_from(&why);
-        let term = self.elected.unwrap_or_default().0;
-        let kind = v1::EventKind::Unsound.into();
-        self.keep(v1::Event { time_unix_ms: unix_ms(), term, kind, text: why, plan_version: None });
     }
 
     fn keep(&self, event: v1::Event) {

@@ -30,7 +30,8 @@ pub(crate) async fn keep<D: Directory>(directory: Arc<D>, me: Target, control: C
             let nodes = nodes(&view);
             if written.as_ref() != Some(&(view.term, nodes.clone())) {
                 let done = directory.publish(view.term, &nodes).await;
-                written = done.inspect_err(|error| debug!(%error, "asking again")).is_ok().then_some((view.term, nodes));
+                written =
+                    done.inspect_err(|error| debug!(%error, "asking again")).is_ok().then_some((view.term, nodes));
             }
         }
         round = round.wrapping_add(1);

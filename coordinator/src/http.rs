@@ -115,9 +115,7 @@ async fn http_sd<D: Directory>(State(monitored): Shared<D>) -> Response {
         }
         known.clone()
     };
-    let entry = |target: &Target| {
-        json!({ "targets": [target.address], "labels": { "component": target.component, "name": target.name } })
-    };
+    let entry = |target: &Target| json!({ "targets": [target.address], "labels": { "component": target.component, "name": target.name } });
     let entries: Vec<_> = targets.iter().map(entry).collect();
     axum::Json(entries).into_response()
 }

@@ -89,7 +89,11 @@ impl Metrics {
         registry.register("nodes", "Incarnations of nodes, by what the leader knows of them", gauges.nodes.clone());
         registry.register("partitions", "Partitions in the plan, by state", gauges.partitions.clone());
         registry.register("lag_alerts", "Alerts that wait in Kafka, by stream", gauges.lag.clone());
-        registry.register("lag_unknown_partitions", "Partitions whose lag is not known, by stream", gauges.lag_unknown.clone());
+        registry.register(
+            "lag_unknown_partitions",
+            "Partitions whose lag is not known, by stream",
+            gauges.lag_unknown.clone(),
+        );
         registry.register("quota_workers", "Workers by the plan, by node and stage", gauges.quota.clone());
         Self { registry, gauges: Mutex::new(gauges) }
     }

@@ -44,12 +44,8 @@ pub struct Addresses {
 /// # Errors
 /// It can not start, or a part of it can not go on.
 pub async fn run(config: Config, ready: impl FnOnce(Addresses), stop: CancellationToken) -> Result<(), Error> {
-    let (grpc, grpc_at) = listen("gRPC", config.grpc.listen).await?;
-    let (http, http_at) = listen("HTTP", config.http.listen).await?;
-    let tls = config.grpc.tls.as_ref().map(server_tls).transpose()?;
-    let token = config.grpc.token.as_ref().map(|token| token.read("the token of the gRPC server")).transpose()?;
-    let store = Arc::new(Etcd::connect(&etcd(&config)?).await?);
-    let me = Candidate { name: config.name.clone(), address: advertised(&config.grpc, grpc_at) };
+    let Opened { grpc, http, tls, token, store, at } = open(&config).await?;
+    let me = Candidate { name: config.name.clone(), address: advertised(&config.grpc, at.grpc) };
     let (leaders, learn) = Leaders::learn(Arc::clone(&store), me.clone());
     let (events, counters) = (Arc::new(EventLog::default()), Arc::new(Counters::default()));
     let shell = Shell {
@@ -72,30 +68,53 @@ pub async fn run(config: Config, ready: impl FnOnce(Addresses), stop: Cancellati
     let (sessions, connections) = (config.grpc.max_sessions, config.grpc.max_connections);
     let limits = Limits { sessions, connections, message_bytes: config.grpc.max_message_bytes };
     let clusters: BTreeSet<String> = config.kafka.keys().cloned().collect();
-    let (control_too, token) = (control.clone(), Token::new(token));
+    let control_too = control.clone();
     let serving = Serving { control, leaders, events, counters, timing, clusters, limits, token };
-    let address = reached(&config.http.advertise, http_at);
+    let address = reached(&config.http.advertise, at.http);
     let target = Target { component: "coordinator".to_owned(), name: me.name.clone(), address };
-    info!(name = me.name, address = me.address, http = %http_at, "serves");
-    ready(Addresses { grpc: grpc_at, http: http_at });
+    info!(name = me.name, address = me.address, http = %at.http, "serves");
+    ready(at);
 
     let mut parts = JoinSet::new();
     parts.spawn(looping);
     parts.spawn(service::serve(grpc, tls, serving, stop.clone()));
     parts.spawn(http::serve(http, monitored, stop.clone()));
     let enrolled = enrolment::keep(store, target, control_too, stop.clone());
-    parts.spawn(async { Ok(enrolled.await) });
+    parts.spawn(async {
+        enrolled.await;
+        Ok(())
+    });
     let learning = tokio::spawn(learn);
     let ended = until_ended(parts, &stop).await;
     learning.abort();
     ended
 }
 
+/// What the configuration names.
+struct Opened {
+    grpc: TcpListener,
+    http: TcpListener,
+    tls: Option<ServerTlsConfig>,
+    token: Token,
+    store: Arc<Etcd>,
+    at: Addresses,
+}
+
+async fn open(config: &Config) -> Result<Opened, Error> {
+    let (grpc, grpc_at) = listen("gRPC", config.grpc.listen).await?;
+    let (http, http_at) = listen("HTTP", config.http.listen).await?;
+    let tls = config.grpc.tls.as_ref().map(server_tls).transpose()?;
+    let token = config.grpc.token.as_ref().map(|token| token.read("the token of the gRPC server")).transpose()?;
+    let store = Arc::new(Etcd::connect(&etcd(config)?).await?);
+    Ok(Opened { grpc, http, tls, token: Token::new(token), store, at: Addresses { grpc: grpc_at, http: http_at } })
+}
+
 /// Waits for the end of all parts; the end of one is that of all.
 async fn until_ended(mut parts: JoinSet<Result<(), Error>>, stop: &CancellationToken) -> Result<(), Error> {
     let mut outcome = Ok(());
     let first = tokio::select! { () = stop.cancelled() => None, ended = parts.join_next() => ended };
-    let panicked = |error: tokio::task::JoinError| Error::Task { what: "a part of the coordinator", why: error.to_string() };
+    let panicked =
+        |error: tokio::task::JoinError| Error::Task { what: "a part of the coordinator", why: error.to_string() };
     if let Some(ended) = first {
         outcome = ended.map_err(panicked).and_then(|ended| ended);
         stop.cancel();

@@ -1,6 +1,10 @@
-//! Filters from files: one JSON file each, named by it; the built-in ones where no directory is given.
+//! Filters from files: one JSON file each, named by it; the built-in ones where no directory is given. Filters that change while alerts flow, from
+//! files or from the collection `filters`: `watch`.
 //!
 //! A file holds a pipeline, or a document `{survey, permissions, pipeline}`. Every problem of every file is found before a run starts.
+
+mod collection;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +15,8 @@ use boom_store::sky_maps;
 
 use crate::config::Filters as Settings;
 use crate::stage::filter::Filter;
+
+pub use watch::{Place, Watch};
 
 /// The filters that show what filters are for.
 const BUILT_IN: [(&str, &str); 3] = [
@@ -36,7 +42,7 @@ pub fn load(directory: Option<&Path>, settings: &Settings) -> Result<Vec<Filter>
     let mut problems = Vec::new();
     let mut filters = Vec::new();
     let texts = match directory {
-        None => BUILT_IN.iter().map(|(name, text)| ((*name).to_owned(), Ok((*text).to_owned()))).collect(),
+        None => built_in(),
         Some(directory) => files(directory).map_err(|problem| Problems(vec![problem]))?,
     };
     for (name, text) in texts {
@@ -59,7 +65,12 @@ fn dialect(settings: &Settings) -> Result<Dialect, Vec<String>> {
     }
 }
 
+/// A filter's name and text, or why it has none.
 type Named = (String, Result<String, String>);
+
+fn built_in() -> Vec<Named> {
+    BUILT_IN.iter().map(|(name, text)| ((*name).to_owned(), Ok((*text).to_owned()))).collect()
+}
 
 fn files(directory: &Path) -> Result<Vec<Named>, String> {
     let unreadable = |error: std::io::Error| format!("{}: can not be read: {error}", directory.display());

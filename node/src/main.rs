@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -185,13 +186,18 @@ fn load(path: Option<&Path>) -> anyhow::Result<Config> {
     Ok(Config::load(file, std::env::vars()).map_err(|problems| UsageError(problems.to_string()))?)
 }
 
+/// Whoever started it may want to know.
+fn say_ready(http: SocketAddr) {
+    let _ = print(&format!("http={http}\n"));
+}
+
 fn serve(arguments: &Serve) -> anyhow::Result<ExitCode> {
     let config = load(arguments.config.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let stop = CancellationToken::new();
     let ran = runtime.block_on(async {
         tokio::spawn(cancel_on_signal(stop.clone()));
-        boom_node::cluster::run(config, stop).await
+        boom_node::cluster::run(config, say_ready, stop).await
     });
     // What still waits for a server that is away is not waited for.
     runtime.shutdown_background();

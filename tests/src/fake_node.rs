@@ -70,8 +70,16 @@ impl FakeNode {
         let (shared, vanish) = (Arc::new(Mutex::new(Shared::default())), CancellationToken::new());
         let node = Node::new(Config::new(info), me, None);
         let (origin, events, session) = (Instant::now(), VecDeque::new(), None);
-        let run =
-            Run { node, shared: Arc::clone(&shared), coordinators, credentials, origin, events, session, is_over: false };
+        let run = Run {
+            node,
+            shared: Arc::clone(&shared),
+            coordinators,
+            credentials,
+            origin,
+            events,
+            session,
+            is_over: false,
+        };
         let until = vanish.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -21,6 +21,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
+use crate::output::timeless;
+
 /// How long Kafka may take for anything on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -128,6 +130,15 @@ impl KafkaOutput {
             }
         };
         self.read(&self.config("").results, isolation).iter().map(candid).collect()
+    }
+
+    /// All results that are committed, without the time of the run.
+    pub fn results(&self) -> Vec<Value> {
+        let reader =
+            GenericSingleObjectReader::builder().schema(SCHEMA.clone()).build().expect("the schema of results");
+        let value = |read: &Read| reader.read_value(&mut read.payload.as_slice()).expect("a result in its schema");
+        let read = self.read(&self.config("").results, "read_committed");
+        read.iter().map(|read| timeless(value(read))).collect()
     }
 
     /// The dead letters.

@@ -3,12 +3,15 @@
 //! A scenario is a file in `tests/tests`; what only one of them needs lives there.
 #![forbid(unsafe_code)]
 
+pub mod batches;
+pub mod cluster;
 pub mod coordinator;
 pub mod emission;
 pub mod eventually;
 pub mod fake_node;
 pub mod kafka;
 pub mod mongod;
+pub mod night;
 pub mod node;
 pub mod oracle;
 pub mod output;
@@ -24,7 +27,7 @@ macro_rules! contract {
             #[test]
             fn $promise() {
                 let directory = tempfile::tempdir().unwrap();
-                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(super::$promise::<super::$adapter>(directory.path()));
             }
         )*

@@ -215,7 +215,10 @@ async fn a_follower_says_who_leads_and_nodes_follow() {
     eventually("it has found the leader", || node.seen().welcomes == 1);
     assert_eq!(follows.get("/readyz"), (200, format!("{} leads\n", leads.name)));
     assert_eq!(leads.get("/readyz").0, 200);
-    assert_eq!((leads.metric("boom_coordinator_leader"), follows.metric("boom_coordinator_leader")), (Some(1.0), Some(0.0)));
+    assert_eq!(
+        (leads.metric("boom_coordinator_leader"), follows.metric("boom_coordinator_leader")),
+        (Some(1.0), Some(0.0))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,14 +227,18 @@ async fn any_coordinator_tells_prometheus_of_all() {
     let mut coordinators = vec![cluster.start("a"), cluster.start("b")];
     let node = node("n", &coordinators);
     let place = leading(&coordinators).await;
-    let mut expected: Vec<_> = coordinators.iter().map(|coordinator| (coordinator.http.to_string(), "coordinator")).collect();
+    let mut expected: Vec<_> =
+        coordinators.iter().map(|coordinator| (coordinator.http.to_string(), "coordinator")).collect();
     expected.push(("n.example.org:9100".to_owned(), "node"));
     let told = |coordinator: &Coordinator| {
         let (code, body) = coordinator.get("/http_sd");
         assert_eq!(code, 200);
         let entries: Vec<serde_json::Value> = serde_json::from_str(&body).unwrap();
         let entry = |entry: &serde_json::Value| {
-            (entry["targets"][0].as_str().unwrap().to_owned(), entry["labels"]["component"].as_str().unwrap().to_owned())
+            (
+                entry["targets"][0].as_str().unwrap().to_owned(),
+                entry["labels"]["component"].as_str().unwrap().to_owned(),
+            )
         };
         entries.iter().map(entry).collect::<Vec<_>>()
     };
@@ -274,7 +281,10 @@ async fn orders_are_carried_out_and_wrong_ones_say_what_there_is() {
     operator.add_stream(named("lsst", "survey")).await.unwrap();
     operator.pause_stream(v1::PauseStreamRequest { stream: "lsst".to_owned() }).await.unwrap();
     let unknown = operator.pause_stream(v1::PauseStreamRequest { stream: "zft".to_owned() }).await.unwrap_err();
-    assert_eq!((unknown.code(), unknown.message()), (Code::NotFound, "no stream is called `zft` (there are: lsst, ztf)"));
+    assert_eq!(
+        (unknown.code(), unknown.message()),
+        (Code::NotFound, "no stream is called `zft` (there are: lsst, ztf)")
+    );
     let wrong = operator.drain(v1::DrainRequest { node: "a b".to_owned() }).await.unwrap_err();
     assert_eq!(wrong.code(), Code::InvalidArgument);
     let streams = operator.list_streams(v1::ListStreamsRequest {}).await.unwrap().into_inner().streams;
@@ -443,6 +453,71 @@ async fn with_tls_only_who_has_a_certificate_is_let_in() {
     eventually("it is welcome", || node.seen().welcomes == 1);
 }
 
+/// An etcd that speaks TLS alone, and asks for a certificate.
+struct TlsEtcd(std::process::Child);
+
+impl TlsEtcd {
+    /// It listens on a port that was free a moment ago: etcd takes no listener from others.
+    fn start(directory: &Path, authority: &Authority) -> (Self, String) {
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (client, peer) = (format!("https://{}", free()), format!("http://{}", free()));
+        let (certificate, key) = authority.sign("127.0.0.1");
+        for (name, text) in [("etcd.pem", certificate), ("etcd.key", key), ("etcd-ca.pem", authority.pem())] {
+            std::fs::write(directory.join(name), text).unwrap();
+        }
+        let log = std::fs::File::create(directory.join("etcd.log")).unwrap();
+        let cluster = format!("t={peer}");
+        let mut command = std::process::Command::new("etcd");
+        command.current_dir(directory).args(["--name", "t", "--data-dir", "etcd", "--client-cert-auth"]);
+        command.args(["--cert-file", "etcd.pem", "--key-file", "etcd.key", "--trusted-ca-file", "etcd-ca.pem"]);
+        command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+        command.args([
+            "--listen-peer-urls",
+            &peer,
+            "--initial-advertise-peer-urls",
+            &peer,
+            "--initial-cluster",
+            &cluster,
+        ]);
+        let started = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        (Self(started), client)
+    }
+}
+
+impl Drop for TlsEtcd {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_is_reached_over_tls_and_past_a_member_that_is_away() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let directory = tempfile::tempdir().unwrap();
+    let (_etcd, url) = TlsEtcd::start(directory.path(), &authority);
+    let start = |name: &str, signed: &Authority| {
+        let (certificate, key) = signed.sign("coordinator");
+        let path = |file: &str, text: &str| {
+            let path = directory.path().join(format!("{name}-{file}"));
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let (ca, certificate, key) = (path("ca", &authority.pem()), path("pem", &certificate), path("key", &key));
+        let toml = format!(
+            "[etcd]\nendpoints = ['https://127.0.0.1:1', '{url}']\nlease_s = 2\n\
+             tls = {{ authority = '{ca}', certificate = '{certificate}', key = '{key}' }}\n"
+        );
+        Coordinator::start(directory.path(), name, &toml)
+    };
+    let coordinators = [start("a", &authority)];
+    leading(&coordinators).await;
+    let unknown = start("b", &stranger);
+    assert_eq!(unknown.get("/readyz").0, 503);
+    assert_eq!(coordinators[0].get("/readyz").0, 200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_strangers_cost_is_bounded() {
     let cluster = Cluster { more: "[grpc]\nmax_sessions = 1\n".to_owned(), ..Cluster::new("bounds") };
@@ -495,10 +570,10 @@ async fn what_strangers_cost_is_bounded() {
 async fn health_and_reflection_are_served() {
     use tonic_health::pb::health_check_response::ServingStatus;
     use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
     use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
     use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
-    use tonic_reflection::pb::v1::ServerReflectionRequest;
 
     let cluster = Cluster::new("health");
     let coordinator = cluster.start("a");
@@ -521,7 +596,8 @@ async fn health_and_reflection_are_served() {
         .await
         .unwrap()
         .into_inner();
-    let Some(MessageResponse::ListServicesResponse(list)) = told.message().await.unwrap().unwrap().message_response else {
+    let Some(MessageResponse::ListServicesResponse(list)) = told.message().await.unwrap().unwrap().message_response
+    else {
         panic!("no list")
     };
     let names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
@@ -533,12 +609,12 @@ async fn health_and_reflection_are_served() {
 #[test]
 fn a_configuration_is_checked_and_all_of_its_problems_are_listed() {
     let directory = tempfile::tempdir().unwrap();
-    let check = |toml: &str| -> Ended {
-        command(&["config", "check"], directory.path(), "c", toml).output().unwrap().into()
-    };
+    let check =
+        |toml: &str| -> Ended { command(&["config", "check"], directory.path(), "c", toml).output().unwrap().into() };
     check("").expect(0);
     let wrong = "colour = 1\n[grpc]\nlisten = '0.0.0.0:7700'\n[streams.ztf]\nsurvey = 'ZTF'\ncluster = 'k'\ntopics = 'a{'\nstart = 'now'\n";
-    let parts = ["`colour`", "set `grpc.tls` and `grpc.token` too", "`streams.ztf.cluster`", "`streams.ztf.start`", "`a{`"];
+    let parts =
+        ["`colour`", "set `grpc.tls` and `grpc.token` too", "`streams.ztf.cluster`", "`streams.ztf.start`", "`a{`"];
     check(wrong).expect(2).says(&parts);
     let run: Ended = command(&["run"], directory.path(), "c", wrong).output().unwrap().into();
     run.expect(2).says(&parts);
@@ -552,7 +628,8 @@ fn a_configuration_is_checked_and_all_of_its_problems_are_listed() {
 #[test]
 fn the_default_configuration_is_printed_and_can_be_used() {
     let directory = tempfile::tempdir().unwrap();
-    let printed = std::process::Command::new(boom_tests::node::binary("boom-coordinator")).arg("config").output().unwrap();
+    let printed =
+        std::process::Command::new(boom_tests::node::binary("boom-coordinator")).arg("config").output().unwrap();
     let printed = Ended::from(printed);
     check_default(directory.path(), &printed.expect(0).stdout);
 }

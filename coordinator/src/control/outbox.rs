@@ -16,11 +16,26 @@ use tokio::sync::Notify;
 /// Something to tell a node.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Message {
-    Welcome { to: ProducerName, term: Term, sequence: Sequence },
-    Acknowledged { to: ProducerName, term: Term, sequence: Sequence },
-    Refused { to: ProducerName, why: Refusal, leader: Option<v1::Leader> },
+    Welcome {
+        to: ProducerName,
+        term: Term,
+        sequence: Sequence,
+    },
+    Acknowledged {
+        to: ProducerName,
+        term: Term,
+        sequence: Sequence,
+    },
+    Refused {
+        to: ProducerName,
+        why: Refusal,
+        leader: Option<v1::Leader>,
+    },
     /// The part of the plan that names it, which is cut out when it is sent.
-    Planned { to: ProducerName, plan: Arc<Plan> },
+    Planned {
+        to: ProducerName,
+        plan: Arc<Plan>,
+    },
 }
 
 impl Message {
@@ -104,7 +119,8 @@ mod tests {
     async fn a_node_that_does_not_listen_is_told_the_newest_of_each_kind() {
         let outbox = Outbox::default();
         let to: ProducerName = "a#1".parse().unwrap();
-        let acknowledged = |sequence| Message::Acknowledged { to: to.clone(), term: Term(1), sequence: Sequence(sequence) };
+        let acknowledged =
+            |sequence| Message::Acknowledged { to: to.clone(), term: Term(1), sequence: Sequence(sequence) };
         let planned = |term| Message::Planned { to: to.clone(), plan: Arc::new(Plan::empty(Term(term))) };
         (0..1000).for_each(|number| outbox.put(acknowledged(number)));
         outbox.put(planned(1));

@@ -2,11 +2,16 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::sleep;
 use tracing::error;
 
 use crate::election::{Candidacy, Election, campaign};
 use crate::store::{Candidate, Store};
+
+/// How long it waits before it stands again: another one may do better.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A candidacy, or the end of one before the next.
 pub(super) enum Standing<S> {
@@ -24,7 +29,10 @@ impl<S: Store> Standing<S> {
         let (store, me) = (Arc::clone(store), me.clone());
         let before = std::mem::replace(self, Self::Resigning { resigned: Box::pin(async {}), store, me });
         if let Self::Resigning { resigned, .. } = self {
-            *resigned = Box::pin(before.resign());
+            *resigned = Box::pin(async {
+                before.resign().await;
+                sleep(PAUSE).await;
+            });
         }
     }
 

@@ -112,7 +112,11 @@ impl AsyncRead for Connection {
             return read;
         }
         let is_over = self.silence.as_mut().is_some_and(|silence| silence.as_mut().poll(cx).is_ready());
-        if is_over { Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes too long"))) } else { Poll::Pending }
+        if is_over {
+            Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes too long")))
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -165,7 +169,10 @@ mod tests {
         let (mut first, _) = guarded.next().await;
         let mut speaks = TcpStream::connect(address).await.unwrap();
         speaks.write_all(b"hello").await.unwrap();
-        assert!(tokio::time::timeout(Duration::from_millis(10), guarded.next()).await.is_err(), "there is one too many");
+        assert!(
+            tokio::time::timeout(Duration::from_millis(10), guarded.next()).await.is_err(),
+            "there is one too many"
+        );
         let mut buffer = [0; 5];
         assert_eq!(first.read(&mut buffer).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         drop(first);

@@ -54,7 +54,9 @@ impl NodeService for Nodes {
     ) -> Result<Response<Self::SessionStream>, Status> {
         let too_many = |_| {
             let sessions = self.serving.limits.sessions;
-            Status::resource_exhausted(format!("this coordinator has {sessions} sessions, as many as `grpc.max_sessions` allows"))
+            Status::resource_exhausted(format!(
+                "this coordinator has {sessions} sessions, as many as `grpc.max_sessions` allows"
+            ))
         };
         let permit = Arc::clone(&self.free).try_acquire_owned().map_err(too_many)?;
         let (tell, told) = mpsc::channel(1);

@@ -54,7 +54,13 @@ impl std::fmt::Debug for Settings {
         let user = self.user.as_ref().map(|(name, _)| name);
         let Self { endpoints, prefix, ttl, tls, .. } = self;
         let mut shown = f.debug_struct("Settings");
-        shown.field("endpoints", endpoints).field("prefix", prefix).field("ttl", ttl).field("user", &user).field("tls", &tls.is_some()).finish()
+        shown
+            .field("endpoints", endpoints)
+            .field("prefix", prefix)
+            .field("ttl", ttl)
+            .field("user", &user)
+            .field("tls", &tls.is_some())
+            .finish()
     }
 }
 

@@ -61,7 +61,11 @@ impl Topics for Kafka {
     async fn list(&self, cluster: &str, patterns: &[TopicPattern]) -> Option<Vec<LiveTopic>> {
         let Some(found) = self.clusters.get(cluster).map(Arc::clone) else {
             let known: Vec<_> = self.clusters.keys().map(String::as_str).collect();
-            warn!(cluster, known = known.join(", "), "a stream names a Kafka cluster that the configuration does not have");
+            warn!(
+                cluster,
+                known = known.join(", "),
+                "a stream names a Kafka cluster that the configuration does not have"
+            );
             return None;
         };
         let patterns = patterns.to_vec();

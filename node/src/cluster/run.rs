@@ -32,24 +32,24 @@ use crate::store::Store;
 /// Events that may wait for the state machine.
 const TOLD: usize = 64;
 
-/// Runs a node of a cluster until `stop`, and then until it has left.
+/// Runs a node of a cluster until `stop`, and then until it has left. `ready` is told where it answers HTTP.
 ///
 /// # Errors
 /// What keeps it from starting or going on; `UsageError` inside where the configuration is at fault.
-pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(config: Config, ready: fn(SocketAddr), stop: CancellationToken) -> anyhow::Result<()> {
     let list = crate::filters::load(config.node.filters.as_deref(), &config.filters).map_err(usage)?;
     let (_held, filters) = watch::channel(Arc::new(Filters::new(list)));
     let store = PathBuf::from(&config.node.state).join("store");
     let documents = Arc::new(boom_store::documents::Store::open(&store, true)?);
     let store = crate::store::Embedded::new(documents, Compute::start(1)?);
-    run_with(config, store, filters, stop).await
+    run_with(config, (store, filters), ready, stop).await
 }
 
 /// The same with a store and filters that are there.
 async fn run_with<S: Store + Clone>(
     config: Config,
-    store: S,
-    filters: watch::Receiver<Arc<Filters>>,
+    (store, filters): (S, watch::Receiver<Arc<Filters>>),
+    ready: fn(SocketAddr),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let settings = &config.node;
@@ -57,6 +57,7 @@ async fn run_with<S: Store + Clone>(
     let identity = Identity::take(&PathBuf::from(&settings.state), name)?;
     let cluster = Cluster::new(config.coordinators.clone()).map_err(usage)?;
     let listener = listen(settings.http).await?;
+    let address = listener.local_addr()?;
     let cores = match settings.cores {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         cores => usize::from(cores),
@@ -87,7 +88,7 @@ async fn run_with<S: Store + Clone>(
         group: settings.group.clone(),
         queue_bytes: settings.queue_bytes,
     });
-    let shared = shared(&config, cores, listener.local_addr()?, &identity);
+    let shared = shared(&config, cores, address, &identity);
     let (told, events) = mpsc::channel(TOLD);
     let mut lives = Lives::new(parts, shared.clone(), Teller(told));
     lives.begin(identity.me.clone());
@@ -96,6 +97,7 @@ async fn run_with<S: Store + Clone>(
     let served = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, shared.clone(), registry, served.clone()));
     let session = Session { shared, cluster, timing: config.leases, identity, lives, meter, told: events, stop };
+    ready(address);
     let ended = session.run().await;
     served.cancel();
     server.abort();

@@ -56,7 +56,8 @@ impl Filter {
 #[derive(Debug)]
 pub struct Filters {
     filters: Vec<Filter>,
-    suspended: Vec<AtomicBool>,
+    /// Shared with the filters that come after these.
+    suspended: Vec<Arc<AtomicBool>>,
     groups: Vec<Group>,
 }
 
@@ -110,8 +111,26 @@ impl Filters {
                 groups.push(Group { survey, programs, others, members, set });
             }
         }
-        let suspended = filters.iter().map(|_| AtomicBool::new(false)).collect();
+        let suspended = filters.iter().map(|_| Arc::default()).collect();
         Self { filters, suspended, groups }
+    }
+
+    /// Compiles the filters that come after these. One that is the same in both, by name and version, is suspended in both.
+    #[must_use]
+    pub fn followed_by(&self, filters: Vec<Filter>) -> Self {
+        let mut next = Self::new(filters);
+        for (filter, suspended) in next.filters.iter().zip(&mut next.suspended) {
+            let same = |old: &Filter| old.name == filter.name && old.version() == filter.version();
+            if let Some(at) = self.filters.iter().position(same) {
+                *suspended = Arc::clone(&self.suspended[at]);
+            }
+        }
+        next
+    }
+
+    /// Whether a filter is no longer asked.
+    pub fn is_suspended(&self, filter: usize) -> bool {
+        self.suspended[filter].load(Ordering::Relaxed)
     }
 
     /// Stops asking a filter: what it would still say does not count.

@@ -3,6 +3,7 @@
 //! A batch is stored in the order of its sequence number, then completed, and counts only once a sink has committed past it.
 
 mod embedded;
+pub mod mongo;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use boom_sky::survey::Survey;
 use boom_store::documents::{Complete, Ingested, Sequence, StoreError};
 
 pub use embedded::Embedded;
+pub use mongo::MongoDb;
 
 use crate::compute::Panicked;
 use crate::stage::Received;
@@ -21,6 +23,9 @@ pub enum Error {
     /// The store itself.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// MongoDB, for a reason that waiting does not cure.
+    #[error(transparent)]
+    MongoDb(#[from] mongo::Error),
     /// The code.
     #[error(transparent)]
     Panicked(#[from] Panicked),

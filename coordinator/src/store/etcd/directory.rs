@@ -37,7 +37,8 @@ impl Directory for Etcd {
     async fn targets(&self) -> Result<Vec<Target>, Error> {
         let doing = "reading the directory";
         let mut kv = self.client.kv_client();
-        let coordinators = call(doing, kv.get(self.coordinators.as_str(), Some(GetOptions::new().with_prefix()))).await?;
+        let coordinators =
+            call(doing, kv.get(self.coordinators.as_str(), Some(GetOptions::new().with_prefix()))).await?;
         let nodes = call(doing, kv.get(self.nodes.as_str(), None)).await?;
         let mut targets: Vec<Target> = coordinators.kvs().iter().map(|kv| read(doing, kv)).collect::<Result<_, _>>()?;
         for kv in nodes.kvs() {

@@ -20,7 +20,8 @@ pub(super) fn pack(plan: &Plan) -> Result<Vec<u8>, Error> {
     let doing = "packing the plan";
     let failed = |error: std::io::Error| Error::Malformed { doing, why: error.to_string() };
     let mut packed = vec![FORM];
-    zstd::stream::copy_encode(plan.to_json().as_bytes(), &mut packed, zstd::DEFAULT_COMPRESSION_LEVEL).map_err(failed)?;
+    zstd::stream::copy_encode(plan.to_json().as_bytes(), &mut packed, zstd::DEFAULT_COMPRESSION_LEVEL)
+        .map_err(failed)?;
     if packed.len() > LIMIT {
         return Err(Error::TooLarge { version: plan.version, bytes: packed.len(), limit: LIMIT });
     }

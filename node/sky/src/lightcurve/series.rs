@@ -132,6 +132,30 @@ impl Series {
         &self.bytes
     }
 
+    /// The heads of the points alone, one behind the other, for a store that keeps the documents elsewhere.
+    pub fn heads(&self) -> Vec<u8> {
+        self.iter().flat_map(|point| &point.encoded[..HEAD]).copied().collect()
+    }
+
+    /// A series from its heads and its documents, which were kept apart.
+    ///
+    /// # Errors
+    /// None, when they do not belong together.
+    pub fn from_parts<'a>(heads: &[u8], documents: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
+        let mut bytes = Vec::with_capacity(heads.len() * 8);
+        let mut heads = heads.chunks_exact(HEAD);
+        for document in documents {
+            let head = heads.next()?;
+            let fits = PointHead::read(head)?.1 == document.len();
+            if !fits {
+                return None;
+            }
+            bytes.extend_from_slice(head);
+            bytes.extend_from_slice(document);
+        }
+        (heads.next().is_none() && heads.remainder().is_empty()).then_some(Self { bytes })
+    }
+
     /// Whether there is no point.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()

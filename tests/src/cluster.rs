@@ -1,0 +1,280 @@
+//! A whole cluster of real processes on real servers: coordinators, nodes, streams; killed, stopped and started again at will.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::coordinator::{Coordinator, get};
+use crate::kafka::KafkaOutput;
+use crate::node::{Running, binary};
+use crate::servers::{Server, Servers};
+
+/// How a cluster is laid out.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// How many coordinators.
+    pub coordinators: usize,
+    /// How many nodes.
+    pub nodes: usize,
+    /// The streams.
+    pub streams: Vec<Stream>,
+    /// Directory of filters.
+    pub filters: PathBuf,
+    /// TOML that is added to every node's configuration.
+    pub node: String,
+}
+
+/// A stream of a test.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// Its name.
+    pub name: String,
+    /// Its survey.
+    pub survey: &'static str,
+    /// Its topic or pattern.
+    pub topics: String,
+}
+
+impl Stream {
+    /// A stream of one topic.
+    pub fn new(name: &str, survey: &'static str, topics: &str) -> Self {
+        Self { name: name.to_owned(), survey, topics: topics.to_owned() }
+    }
+}
+
+/// A cluster; all of it ends when it is dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    layout: Layout,
+    coordinators: Vec<(String, Option<Coordinator>)>,
+    nodes: Vec<Node>,
+    directory: TempDir,
+    /// The servers that it runs on.
+    pub servers: Servers,
+    /// Where coordinators and nodes look for Kafka, MongoDB and etcd, when that is not where they are.
+    pub detours: Detours,
+}
+
+/// Addresses that stand for those of servers.
+#[derive(Debug, Clone, Default)]
+pub struct Detours {
+    /// What nodes take for Kafka.
+    pub kafka: Option<String>,
+    /// What nodes take for the coordinators.
+    pub coordinators: Option<Vec<String>>,
+    /// What nodes take for MongoDB.
+    pub mongodb: Option<String>,
+}
+
+/// One node: its files, and its process while it runs.
+#[derive(Debug)]
+pub struct Node {
+    name: String,
+    http: Option<SocketAddr>,
+    running: Option<Running>,
+}
+
+/// A signal for a process.
+pub fn signal(running: &Running, signal: Signal) {
+    kill_process(Pid::from_child(&running.child), signal).expect("an own child takes signals");
+}
+
+impl Cluster {
+    /// Starts the servers and the coordinators; nodes are started one by one.
+    pub fn start(layout: Layout) -> Self {
+        let servers = Servers::only(&[Server::Etcd, Server::Kafka, Server::Mongodb]).expect("the servers start");
+        let directory = tempfile::tempdir().expect("a directory");
+        let nodes = (0..layout.nodes).map(|number| Node { name: format!("n{number}"), http: None, running: None });
+        let (nodes, detours) = (nodes.collect(), Detours::default());
+        let mut cluster = Self { coordinators: Vec::new(), nodes, directory, servers, detours, layout };
+        for number in 0..cluster.layout.coordinators {
+            let name = format!("c{number}");
+            let started = Coordinator::start(cluster.directory.path(), &name, &cluster.coordinator_toml(None));
+            cluster.coordinators.push((name, Some(started)));
+        }
+        cluster
+    }
+
+    fn coordinator_toml(&self, at: Option<(SocketAddr, SocketAddr)>) -> String {
+        let (etcd, kafka) = (self.servers.address(Server::Etcd), self.servers.address(Server::Kafka));
+        let mut toml = String::new();
+        if let Some((grpc, http)) = at {
+            toml.push_str(&format!("[grpc]\nlisten = \"{grpc}\"\n[http]\nlisten = \"{http}\"\n"));
+        }
+        toml.push_str(&format!("[etcd]\nendpoints = [\"{etcd}\"]\n[kafka.main]\nbrokers = \"{kafka}\"\n"));
+        toml.push_str("[planning]\nlist_topics_ms = 1000\n");
+        for Stream { name, survey, topics } in &self.layout.streams {
+            toml.push_str(&format!(
+                "[streams.{name}]\nsurvey = \"{survey}\"\ncluster = \"main\"\ntopics = \"{topics}\"\nstart = \"earliest\"\n"
+            ));
+        }
+        toml
+    }
+
+    /// Where Kafka is.
+    pub fn kafka(&self) -> &str {
+        self.servers.address(Server::Kafka)
+    }
+
+    /// What the nodes have written.
+    pub fn output(&self) -> KafkaOutput {
+        KafkaOutput::new(self.kafka(), "boom")
+    }
+
+    /// A directory for the test's own files.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The URLs of the coordinators, running or not.
+    pub fn addresses(&self) -> Vec<String> {
+        self.coordinators.iter().filter_map(|(_, running)| running.as_ref().map(Coordinator::url)).collect()
+    }
+
+    /// The number of the coordinator that leads, if one does.
+    pub fn leader(&self) -> Option<usize> {
+        self.coordinators.iter().position(|(_, running)| {
+            let ready = running.as_ref().and_then(|running| get(running.http, "/metrics").ok());
+            ready.is_some_and(|(_, text)| text.lines().any(|line| line == "boom_coordinator_leader 1"))
+        })
+    }
+
+    /// A coordinator that runs.
+    pub fn coordinator(&self, number: usize) -> &Coordinator {
+        self.coordinators[number].1.as_ref().expect("it runs")
+    }
+
+    /// Ends a coordinator with SIGKILL and starts it again at once.
+    pub fn restart_coordinator(&mut self, number: usize, how: End) {
+        let (name, running) = &mut self.coordinators[number];
+        let (name, running) = (name.clone(), running.take().expect("it runs"));
+        let at = (running.grpc, running.http);
+        match how {
+            End::Kill => running.kill(),
+            End::Terminate => drop(running.terminate().expect(0)),
+        }
+        let toml = self.coordinator_toml(Some(at));
+        self.coordinators[number].1 = Some(Coordinator::start(self.directory.path(), &name, &toml));
+    }
+
+    fn node_toml(&self, number: usize) -> String {
+        let kafka = self.detours.kafka.clone().unwrap_or_else(|| self.kafka().to_owned());
+        let coordinators = self.detours.coordinators.clone().unwrap_or_else(|| self.addresses());
+        let state = self.directory.path().join(format!("n{number}"));
+        format!(
+            "[node]\nname = \"n{number}\"\nstate = \"{}\"\nhttp = \"127.0.0.1:0\"\nfilters = \"{}\"\n\
+             [coordinators]\naddresses = {coordinators:?}\n[kafka.main]\nbrokers = \"{kafka}\"\n\
+             [output]\ncluster = \"main\"\npartitions = 2\ndead_letters = \"boom.dead\"\n{}",
+            state.display(),
+            self.layout.filters.display(),
+            self.layout.node
+        )
+    }
+
+    /// Starts a node.
+    pub fn start_node(&mut self, number: usize) {
+        let file = self.directory.path().join(format!("n{number}.toml"));
+        fs::write(&file, self.node_toml(number)).expect("a configuration is written");
+        let mut command = Command::new(binary("boom-node"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(|name| name.starts_with("BOOM_") || name.starts_with("RUST_")) {
+                command.env_remove(name);
+            }
+        }
+        let mongodb = self.detours.mongodb.clone().unwrap_or_else(|| self.servers.address(Server::Mongodb).to_owned());
+        command.args(["serve", "--config"]).arg(file).env("BOOM_MONGODB_URI", mongodb);
+        let log = self.directory.path().join(format!("n{number}.log"));
+        let log = fs::File::options().create(true).append(true).read(true).open(log).expect("a log");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.try_clone().expect("a second handle"));
+        let mut child = command.spawn().expect("boom-node starts");
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().expect("its output")).read_line(&mut said).expect("its output is read");
+        let http = said.trim().strip_prefix("http=").and_then(|address| address.parse().ok());
+        let node = &mut self.nodes[number];
+        let running = Running { child, log };
+        match http {
+            Some(http) => (node.http, node.running) = (Some(http), Some(running)),
+            None => panic!("{} does not serve:\n{}", node.name, running.wait().stderr),
+        }
+    }
+
+    /// Starts all nodes.
+    pub fn start_nodes(&mut self) {
+        (0..self.nodes.len()).for_each(|number| self.start_node(number));
+    }
+
+    /// Whether a node runs.
+    pub fn runs(&self, number: usize) -> bool {
+        self.nodes[number].running.is_some()
+    }
+
+    /// Ends a node.
+    pub fn end_node(&mut self, number: usize, how: End) {
+        let node = &mut self.nodes[number];
+        let running = node.running.take().expect("it runs");
+        match how {
+            End::Kill => assert!(running.kill(), "{} has ended by itself", node.name),
+            End::Terminate => {
+                running.terminate();
+                running.wait().expect(0);
+            }
+        }
+    }
+
+    /// Stops a node (SIGSTOP), or lets it go on (SIGCONT).
+    pub fn signal_node(&self, number: usize, which: Signal) {
+        signal(self.nodes[number].running.as_ref().expect("it runs"), which);
+    }
+
+    /// The log of a node, of all its processes.
+    pub fn log(&self, number: usize) -> String {
+        fs::read_to_string(self.directory.path().join(format!("n{number}.log"))).expect("the log is read")
+    }
+
+    /// A metric of a node that stands without labels.
+    pub fn node_metric(&self, number: usize, name: &str) -> Option<f64> {
+        let (_, text) = get(self.nodes[number].http?, "/metrics").ok()?;
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// How many partitions the nodes have that run, as they say.
+    pub fn partitions(&self) -> Vec<usize> {
+        let of = |number| self.node_metric(number, "boom_node_partitions").unwrap_or_default();
+        (0..self.nodes.len()).filter(|number| self.runs(*number)).map(|number| of(number) as usize).collect()
+    }
+
+    /// Waits for something, however busy the machine is; gives how long it took.
+    ///
+    /// # Panics
+    /// It does not come; the panic has the logs of all nodes.
+    #[track_caller]
+    pub fn wait(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) -> Duration {
+        const PATIENCE: Duration = Duration::from_secs(120);
+        let began = Instant::now();
+        while !is_so(self) {
+            if began.elapsed() > PATIENCE {
+                let tail = |text: &str| text.lines().rev().take(40).map(str::to_owned).collect::<Vec<_>>();
+                let log = |number| tail(&self.log(number)).into_iter().rev().collect::<Vec<_>>().join("\n");
+                let logs: Vec<String> = (0..self.nodes.len()).map(|n| format!("--- n{n}\n{}", log(n))).collect();
+                panic!("not within {PATIENCE:?}: {what}\n{}", logs.join("\n"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        began.elapsed()
+    }
+}
+
+/// How a process is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// SIGKILL.
+    Kill,
+    /// SIGTERM, as an operator does.
+    Terminate,
+}
