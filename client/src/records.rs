@@ -78,7 +78,7 @@ pub enum Error {
         /// Where.
         brokers: String,
         /// What is wrong.
-        problem: KafkaError,
+        problem: Box<KafkaError>,
     },
     /// There is no such topic.
     #[error(
@@ -137,7 +137,7 @@ impl Named {
     }
 
     fn error(&self, problem: KafkaError) -> Error {
-        Error::Kafka { topic: self.topic.clone(), brokers: self.brokers.clone(), problem }
+        Error::Kafka { topic: self.topic.clone(), brokers: self.brokers.clone(), problem: Box::new(problem) }
     }
 
     /// The partitions of the topic. Blocking.

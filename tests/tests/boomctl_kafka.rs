@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "../../client/examples/results.rs"]
-#[allow(unreachable_pub, reason = "an example has no crate around it")]
 mod results_example;
 
 use std::collections::BTreeSet;
