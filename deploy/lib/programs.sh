@@ -174,5 +174,6 @@ command_of() {
         valkey)
             COMMAND=("$VALKEY" --port "${PORTS[valkey]}" --bind 127.0.0.1 --dir data --daemonize no --save '' --appendonly yes)
             ;;
+        cluster/*) program_of "${1#cluster/}" ;;
     esac
 }
