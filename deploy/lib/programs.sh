@@ -47,6 +47,17 @@ need_valkey() {
         fail "the package redis-server is installed, and there is still no \`redis-server\` on PATH"
 }
 
+# Prometheus with promtool, for the tests of what it scrapes.
+need_prometheus() {
+    { command -v prometheus && command -v promtool; } >/dev/null || install_server "Prometheus" prometheus
+    { command -v prometheus && command -v promtool; } >/dev/null ||
+        fail "the package prometheus is installed, and there is still no \`prometheus\` and \`promtool\` on PATH"
+}
+
+need_openssl() {
+    command -v openssl >/dev/null || install_packages "openssl, which makes certificates," openssl
+}
+
 # install_server REASON PACKAGE: a package that starts a server of its own, where there is a systemd.
 install_server() {
     install_packages "$@"
@@ -174,5 +185,6 @@ command_of() {
         valkey)
             COMMAND=("$VALKEY" --port "${PORTS[valkey]}" --bind 127.0.0.1 --dir data --daemonize no --save '' --appendonly yes)
             ;;
+        cluster/*) program_of "${1#cluster/}" ;;
     esac
 }

@@ -147,8 +147,8 @@ up() {
 
 ## An attached set
 
-# supervise NAME...: runs the set until standard input ends or a signal comes, and starts what `deploy/dev server start` orders meanwhile.
-supervise() {
+# attach END: this process becomes the set's supervisor, which END ends; from then on servers end with it, and it starts what is ordered.
+attach() {
     local name
     members
     for name in "${MEMBERS[@]}"; do
@@ -158,8 +158,14 @@ supervise() {
     mkfifo -- "$DIR/control"
     exec {CONTROL}<>"$DIR/control"
     record "$$" "$DIR/supervisor"
-    trap end_attached EXIT
+    # shellcheck disable=SC2064 # the name of the function is what is to be expanded now
+    trap "$1" EXIT
     trap 'exit 0' INT TERM HUP PIPE
+}
+
+# supervise NAME...: runs the set until standard input ends or a signal comes, and starts what `deploy/dev server start` orders meanwhile.
+supervise() {
+    attach end_attached
     # The input of what runs in the background is otherwise empty.
     exec {INPUT}<&0
     (
@@ -171,12 +177,14 @@ supervise() {
     exec {LOCK}>&-
     cat -- "$DIR/servers.env"
     echo ready
+    local name
     while read -r name <&"$CONTROL"; do launch "$name" || true; done
     exit 0
 }
 
+# end_attached [STATUS]: of this command, by default that with which it was to end.
 end_attached() {
-    local status=$?
+    local status=${1:-$?}
     trap '' INT TERM HUP PIPE
     end_servers
     rm -f -- "$DIR/supervisor" "$DIR/control"
@@ -213,6 +221,7 @@ all_gone() {
 remove_set() {
     local name
     for name in "${SERVERS[@]}"; do rm -rf -- "${DIR:?}/$name"; done
+    rm -rf -- "${DIR:?}/cluster"
     rm -f -- "$DIR"/{ports,supervisor,control,answer,lock,servers.env,servers.env.new}
     rmdir -- "$DIR" 2>/dev/null || warn "$DIR holds other things and stays"
 }

