@@ -43,6 +43,23 @@ impl Boomctl {
     }
 }
 
+/// Orders to the node `node-1`, and orders that can not be carried out.
+fn gives_orders(boomctl: &Boomctl) {
+    boomctl.text(&["scale", "filter", "--node", "node-1", "--quota", "2"]);
+    assert_eq!(boomctl.json(&["nodes"])[0]["workers"]["filter"], 2);
+    assert!(boomctl.text(&["plan"]).contains("ordered") || boomctl.text(&["plan"]).contains("filter 2"));
+    boomctl.text(&["scale", "filter", "--node", "node-1", "--auto"]);
+    boomctl.text(&["cordon", "node-1"]);
+    assert_eq!(boomctl.json(&["nodes"])[0]["mode"], "cordoned");
+    boomctl.text(&["uncordon", "node-1"]);
+    assert_eq!(boomctl.json(&["nodes"])[0]["mode"], Value::Null);
+
+    boomctl.run(&["streams", "pause", "zft"]).expect(1).says(&["no stream is called `zft` (there are: ztf)"]);
+    boomctl.run(&["drain", "node-2"]).expect(1).says(&["node-2", "node-1"]);
+    boomctl.run(&["drain", "node/2"]).expect(2);
+    boomctl.run(&["scale", "emit", "--node", "node-1", "--auto"]).expect(2).says(&["ingest, enrich and filter"]);
+}
+
 #[test]
 fn an_operator_sees_the_cluster_and_gives_orders_whoever_leads() {
     let servers = Servers::only(&[Server::Etcd, Server::Kafka]).unwrap();
@@ -87,19 +104,7 @@ fn an_operator_sees_the_cluster_and_gives_orders_whoever_leads() {
     let streams = boomctl.json(&["streams"]);
     assert_eq!((&streams[0]["stream"], &streams[0]["partitions"]["all"]), (&"ztf".into(), &2.into()), "{streams}");
 
-    boomctl.text(&["scale", "filter", "--node", "node-1", "--quota", "2"]);
-    assert_eq!(boomctl.json(&["nodes"])[0]["workers"]["filter"], 2);
-    assert!(boomctl.text(&["plan"]).contains("ordered") || boomctl.text(&["plan"]).contains("filter 2"));
-    boomctl.text(&["scale", "filter", "--node", "node-1", "--auto"]);
-    boomctl.text(&["cordon", "node-1"]);
-    assert_eq!(boomctl.json(&["nodes"])[0]["mode"], "cordoned");
-    boomctl.text(&["uncordon", "node-1"]);
-    assert_eq!(boomctl.json(&["nodes"])[0]["mode"], Value::Null);
-
-    boomctl.run(&["streams", "pause", "zft"]).expect(1).says(&["no stream is called `zft` (there are: ztf)"]);
-    boomctl.run(&["drain", "node-2"]).expect(1).says(&["node-2", "node-1"]);
-    boomctl.run(&["drain", "node/2"]).expect(2);
-    boomctl.run(&["scale", "emit", "--node", "node-1", "--auto"]).expect(2).says(&["ingest, enrich and filter"]);
+    gives_orders(&boomctl);
 
     // Somebody follows what happens, and the leader dies.
     let mut follow = boomctl.command(&["events", "--follow", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
