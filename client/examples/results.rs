@@ -8,7 +8,7 @@ use boom_client::kafka::Connection;
 use boom_client::results::{Reader, ReaderConfig};
 
 /// Writes a line for each alert that passes the filter, until there are `count`.
-pub async fn run(config: ReaderConfig, filter: &str, count: usize, out: &mut impl Write) -> anyhow::Result<()> {
+pub(crate) async fn run(config: ReaderConfig, filter: &str, count: usize, out: &mut impl Write) -> anyhow::Result<()> {
     let mut reader = Reader::open(config).await?;
     let mut written = 0;
     while written < count {

@@ -9,7 +9,7 @@ use boom_client::Cluster;
 use boom_client::channel::Config;
 
 /// Asks the coordinators and writes what they say.
-pub async fn run(coordinators: Vec<String>, out: &mut impl Write) -> anyhow::Result<()> {
+pub(crate) async fn run(coordinators: Vec<String>, out: &mut impl Write) -> anyhow::Result<()> {
     let cluster = Cluster::new(Config { coordinators, tls: None, token: None, deadline: Duration::from_secs(10) })?;
     let status = cluster.status().await?;
     writeln!(out, "{} leads in term {} with plan {}", status.leader.name, status.leader.term, status.plan_version)?;

@@ -99,7 +99,7 @@ pub enum Error {
         /// The topic.
         topic: String,
         /// What is wrong.
-        problem: KafkaError,
+        problem: Box<KafkaError>,
     },
 }
 
@@ -258,7 +258,7 @@ impl Sender {
     }
 
     fn failed(&self, number: u64, name: &str, problem: KafkaError) -> Error {
-        Error::Packet { number, name: name.to_owned(), topic: self.config.topic.clone(), problem }
+        Error::Packet { number, name: name.to_owned(), topic: self.config.topic.clone(), problem: Box::new(problem) }
     }
 
     fn headers(&self, number: u64) -> OwnedHeaders {

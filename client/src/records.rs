@@ -22,6 +22,9 @@ use crate::kafka::{self, Connection, Context, STEP};
 /// How often it is looked whether a topic has more partitions.
 const LOOK: Duration = Duration::from_secs(30);
 
+/// How long a topic is waited for that has no leader, or Kafka.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// What is read, from where on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReaderConfig {
@@ -75,7 +78,7 @@ pub enum Error {
         /// Where.
         brokers: String,
         /// What is wrong.
-        problem: KafkaError,
+        problem: Box<KafkaError>,
     },
     /// There is no such topic.
     #[error(
@@ -134,7 +137,7 @@ impl Named {
     }
 
     fn error(&self, problem: KafkaError) -> Error {
-        Error::Kafka { topic: self.topic.clone(), brokers: self.brokers.clone(), problem }
+        Error::Kafka { topic: self.topic.clone(), brokers: self.brokers.clone(), problem: Box::new(problem) }
     }
 
     /// The partitions of the topic. Blocking.
@@ -150,8 +153,22 @@ impl Named {
         }
     }
 
-    /// The first offset of each partition that is there, and that behind what is decided. Blocking.
+    /// The first offset of each partition that is there, and that behind what is decided. Blocking; a topic that was made a moment ago, or
+    /// whose leaders change, is waited for.
     fn ends<C: Consumer<Context>>(&self, consumer: &C) -> Result<BTreeMap<i32, (i64, i64)>, Error> {
+        let until = std::time::Instant::now() + PATIENCE;
+        loop {
+            match self.try_ends(consumer) {
+                Err(error) if error.is_retryable() && std::time::Instant::now() < until => {
+                    tracing::debug!("waiting for the topic: {error}");
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn try_ends<C: Consumer<Context>>(&self, consumer: &C) -> Result<BTreeMap<i32, (i64, i64)>, Error> {
         let ends = self.partitions(consumer)?.into_iter().map(|partition| {
             let ends = consumer.fetch_watermarks(&self.topic, partition, STEP);
             ends.map(|ends| (partition, ends)).map_err(|error| self.error(error))

@@ -21,7 +21,7 @@ fn config(coordinators: &[&Arc<Coordinator>], deadline: u64) -> Config {
 }
 
 fn cluster(coordinators: &[&Arc<Coordinator>], deadline: u64) -> Cluster {
-    Cluster::new(config(coordinators, deadline)).unwrap()
+    Cluster::new(config(coordinators, deadline)).expect("a configuration")
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ pub mod node;
 pub mod oracle;
 pub mod output;
 pub mod packets;
+pub mod scenario;
 pub mod servers;
 pub mod shared;
 

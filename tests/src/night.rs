@@ -31,16 +31,19 @@ impl Night {
 
     /// Writes the next packets, each object always to the same partition.
     pub fn write(&mut self, topic: &Topic, how_many: usize) {
-        let upto = (self.written + how_many).min(self.packets.len());
+        let upto = self.written.saturating_add(how_many).min(self.packets.len());
         for partition in 0..self.partitions {
-            let mine = |packet: &&SimulatedPacket| {
-                let sum: u32 = packet.truth.object_id.bytes().map(u32::from).sum();
-                sum % self.partitions.cast_unsigned() == partition.cast_unsigned()
-            };
+            let mine = |packet: &&SimulatedPacket| self.partition(packet) == partition;
             let packets = self.packets[self.written..upto].iter().filter(mine);
             topic.write(partition, packets.map(|packet| packet.bytes.as_slice()));
         }
         self.written = upto;
+    }
+
+    /// The partition of a packet: that of its object.
+    pub fn partition(&self, packet: &SimulatedPacket) -> i32 {
+        let sum: i32 = packet.truth.object_id.bytes().map(i32::from).sum();
+        sum % self.partitions
     }
 
     /// Whether all is written.

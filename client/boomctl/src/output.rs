@@ -58,7 +58,7 @@ pub(crate) fn table<const N: usize>(
     numbers: &[usize],
 ) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::NOTHING);
     table.set_header(header);
     for row in rows {
         table.add_row(row);

@@ -50,5 +50,5 @@ fn show(plan: &Plan, why: bool) -> String {
         table(["partition", "owner"], owners.map(|(partition, it)| [partition.to_string(), it.state.to_string()]), &[])
     };
     let quotas = plan.quotas.iter().map(|(node, quotas)| [node.to_string(), quotas.to_string()]);
-    format!("{text}\n{}", table(["node", "workers"], quotas, &[]))
+    format!("{text}\n\n{}", table(["node", "workers"], quotas, &[]))
 }

@@ -49,7 +49,7 @@ pub enum RetryError {
         /// The topic.
         to: String,
         /// What is wrong.
-        problem: KafkaError,
+        problem: Box<KafkaError>,
     },
     /// Of the packet only the beginning is there.
     #[error(
@@ -114,7 +114,7 @@ impl Retrier {
             ("compression.type", "zstd"),
             ("message.max.bytes", MAX_BYTES),
         ])?;
-        let failed = |problem| RetryError::Kafka { to: marks.to_owned(), problem };
+        let failed = |problem| RetryError::Kafka { to: marks.to_owned(), problem: Box::new(problem) };
         producer.init_transactions(PATIENCE).map_err(failed)?;
         let marked = read_marks(connection, marks)?;
         Ok(Self { producer, letters: letters.to_owned(), marks: marks.to_owned(), marked })
@@ -145,7 +145,7 @@ impl Retrier {
         self.transact(letters, &marks, to).map_err(|problem| {
             // What is left open would be aborted by the next who retries, or by Kafka after a minute.
             let _ = self.producer.abort_transaction(PATIENCE);
-            RetryError::Kafka { to: to.to_owned(), problem }
+            RetryError::Kafka { to: to.to_owned(), problem: Box::new(problem) }
         })?;
         self.marked.extend(marks);
         Ok(())

@@ -11,7 +11,7 @@ use boom_plan::id::NodeId;
 use boom_plan::message::NodeInfo;
 use boom_plan::node::{Config as Machine, Node};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::identity::Identity;
@@ -20,14 +20,14 @@ use super::load::Meter;
 use super::session::Session;
 use super::{Clock, Parts, Shared, Teller, http, metrics};
 use crate::compute::Compute;
-use crate::config::Config;
+use crate::config::{Config, MongoDb as Settings};
+use crate::filters::{Place, Watch};
 use crate::pipeline::{Gate, Pipeline, Pools};
 use crate::setup::{self, usage};
 use crate::sink::kafka::Config as Output;
 use crate::stage::enrich::Enricher;
-use crate::stage::filter::Filters;
 use crate::stats::Stats;
-use crate::store::Store;
+use crate::store::{MongoDb, mongo};
 
 /// Events that may wait for the state machine.
 const TOLD: usize = 64;
@@ -37,18 +37,28 @@ const TOLD: usize = 64;
 /// # Errors
 /// What keeps it from starting or going on; `UsageError` inside where the configuration is at fault.
 pub async fn run(config: Config, ready: fn(SocketAddr), stop: CancellationToken) -> anyhow::Result<()> {
-    let list = crate::filters::load(config.node.filters.as_deref(), &config.filters).map_err(usage)?;
-    let (_held, filters) = watch::channel(Arc::new(Filters::new(list)));
-    let store = PathBuf::from(&config.node.state).join("store");
-    let documents = Arc::new(boom_store::documents::Store::open(&store, true)?);
-    let store = crate::store::Embedded::new(documents, Compute::start(1)?);
-    run_with(config, (store, filters), ready, stop).await
+    // What is under way is finished after `stop`, which needs the store.
+    let over = CancellationToken::new();
+    let opened = tokio::select! {
+        opened = MongoDb::open(store(&config.mongodb), over.clone()) => opened,
+        () = stop.cancelled() => return Ok(()),
+    };
+    let store = opened.map_err(usage)?;
+    let place = match &config.node.filters {
+        Some(directory) => Place::Directory(directory.clone()),
+        None => Place::Collection(store.clone()),
+    };
+    let watch = Watch::start(place, config.filters.clone(), over.clone()).await.map_err(usage)?;
+    let ended = run_with(config, store, watch, ready, stop).await;
+    over.cancel();
+    ended
 }
 
 /// The same with a store and filters that are there.
-async fn run_with<S: Store + Clone>(
+async fn run_with(
     config: Config,
-    (store, filters): (S, watch::Receiver<Arc<Filters>>),
+    store: MongoDb,
+    filters: Watch,
     ready: fn(SocketAddr),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -70,7 +80,7 @@ async fn run_with<S: Store + Clone>(
         decoder: setup::decoder(None, settings.schemas.as_deref(), &config)?,
         store,
         enricher,
-        filters,
+        filters: filters.receiver.clone(),
         compute,
         pools: Arc::clone(&pools),
         gate: Gate::open(),
@@ -102,6 +112,18 @@ async fn run_with<S: Store + Clone>(
     served.cancel();
     server.abort();
     ended.map_err(|error| usage(&error))
+}
+
+fn store(settings: &Settings) -> mongo::Config {
+    let tls = settings.authority.is_some() || settings.certificate.is_some();
+    let (authority, certificate) = (settings.authority.clone(), settings.certificate.clone());
+    mongo::Config {
+        pool: settings.pool,
+        cache: settings.cache_bytes,
+        tls: tls.then_some(mongo::Tls { authority, certificate }),
+        cutouts: settings.cutouts.clone().map_or(mongo::CutoutsAt::MongoDb, mongo::CutoutsAt::Directory),
+        ..mongo::Config::new(settings.uri.clone(), &settings.database)
+    }
 }
 
 fn name(configured: &str) -> anyhow::Result<String> {
