@@ -60,8 +60,7 @@ fn identifiers(line: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn the_stages_name_no_survey() {
     let names: Vec<String> = SURVEYS.iter().map(|survey| survey.name.to_lowercase()).collect();
-    let paths =
-        ["node/src/stage", "node/src/pipeline", "node/src/store", "node/src/sink", "node/store/src/documents"];
+    let paths = ["node/src/stage", "node/src/pipeline", "node/src/store", "node/src/sink", "node/store/src/documents"];
     let found = complaints(&paths, |line| {
         let line = line.to_lowercase();
         names.iter().find(|name| line.contains(name.as_str())).cloned()
