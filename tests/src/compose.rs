@@ -31,7 +31,12 @@ impl Compose {
     pub fn read() -> Self {
         let text = fs::read_to_string(repository().join("docker-compose.yaml")).expect("docker-compose.yaml is read");
         let mut file: Value = serde_norway::from_str(&text).expect("it is YAML");
-        file.apply_merge().expect("its merges name mappings");
+        // What is merged may have a merge of its own.
+        let mut before = Value::Null;
+        while file != before {
+            before = file.clone();
+            file.apply_merge().expect("its merges name mappings");
+        }
         let services = serde_norway::from_value(file["services"].clone()).expect("services are a mapping");
         let example = fs::read_to_string(repository().join(".env.example")).expect(".env.example is read");
         let names = example.lines().filter_map(|line| line.strip_suffix('=')).map(str::to_owned);
