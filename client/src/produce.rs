@@ -278,7 +278,7 @@ type Outcome = <DeliveryFuture as Future>::Output;
 
 /// Of each partition the number of the next packet of the archive. Blocking.
 fn find(config: &ProduceConfig, is_new: bool) -> Result<Vec<u64>, Error> {
-    let reader = Topic::new(&config.connection, &config.topic)?;
+    let reader = Topic::made(&config.connection, &config.topic)?;
     let mut ends = reader.ends()?;
     let partitions = ends.len();
     if partitions == 0 {

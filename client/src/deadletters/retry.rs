@@ -116,7 +116,7 @@ impl Retrier {
         ])?;
         let failed = |problem| RetryError::Kafka { to: marks.to_owned(), problem: Box::new(problem) };
         producer.init_transactions(PATIENCE).map_err(failed)?;
-        let marked = read_marks(connection, marks)?;
+        let marked = read_marks(&Topic::made(connection, marks)?)?;
         Ok(Self { producer, letters: letters.to_owned(), marks: marks.to_owned(), marked })
     }
 
@@ -172,8 +172,7 @@ impl Retrier {
 }
 
 /// What is marked, by key. Blocking.
-fn read_marks(connection: &Connection, topic: &str) -> Result<BTreeMap<String, Mark>, RetryError> {
-    let reader = Topic::new(connection, topic)?;
+fn read_marks(reader: &Topic) -> Result<BTreeMap<String, Mark>, RetryError> {
     let mut marked = BTreeMap::new();
     let ends = reader.ends()?;
     reader.read(&ends, |record| {
@@ -191,7 +190,7 @@ fn read_marks(connection: &Connection, topic: &str) -> Result<BTreeMap<String, M
 /// # Errors
 /// Kafka does not answer, or a mark can not be read.
 pub fn marks(connection: &Connection, letters: &str, marks: &str) -> Result<BTreeMap<String, Mark>, RetryError> {
-    let all = match read_marks(connection, marks) {
+    let all = match read_marks(&Topic::new(connection, marks)?) {
         Err(RetryError::Records(records::Error::NoTopic { .. })) => return Ok(BTreeMap::new()),
         read => read?,
     };
