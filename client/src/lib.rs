@@ -10,6 +10,8 @@ pub mod control;
 pub mod deadletters;
 pub mod kafka;
 pub mod produce;
+#[cfg(feature = "program")]
+pub mod program;
 pub mod progress;
 pub mod records;
 pub mod results;

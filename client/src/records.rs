@@ -131,6 +131,20 @@ struct Named {
     brokers: String,
 }
 
+/// Asks again and again while the error is one that passes, as long as a topic is waited for. Blocking.
+fn patiently<T>(passes: impl Fn(&Error) -> bool, mut ask: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let until = std::time::Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Err(error) if passes(&error) && std::time::Instant::now() < until => {
+                tracing::debug!("waiting for the topic: {error}");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 impl Named {
     fn of(connection: &Connection, topic: &str) -> Self {
         Self { topic: topic.to_owned(), brokers: connection.brokers.clone() }
@@ -156,16 +170,7 @@ impl Named {
     /// The first offset of each partition that is there, and that behind what is decided. Blocking; a topic that was made a moment ago, or
     /// whose leaders change, is waited for.
     fn ends<C: Consumer<Context>>(&self, consumer: &C) -> Result<BTreeMap<i32, (i64, i64)>, Error> {
-        let until = std::time::Instant::now() + PATIENCE;
-        loop {
-            match self.try_ends(consumer) {
-                Err(error) if error.is_retryable() && std::time::Instant::now() < until => {
-                    tracing::debug!("waiting for the topic: {error}");
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-                outcome => return outcome,
-            }
-        }
+        patiently(Error::is_retryable, || self.try_ends(consumer))
     }
 
     fn try_ends<C: Consumer<Context>>(&self, consumer: &C) -> Result<BTreeMap<i32, (i64, i64)>, Error> {

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use boom_client::program::read_configuration;
 use boom_coordinator::config::{Config, DEFAULT};
 use clap::{Args, Parser, Subcommand};
 
@@ -60,11 +61,7 @@ impl Command {
 
 impl File {
     fn load(&self) -> anyhow::Result<Config> {
-        let text = self.config.as_ref().map(|path| {
-            let failed = |error| Usage(format!("the configuration {} can not be read: {error}", path.display()));
-            std::fs::read_to_string(path).map_err(failed)
-        });
-        let text = text.transpose()?;
+        let text = read_configuration(self.config.as_deref()).map_err(Usage)?;
         let file = self.config.as_deref().zip(text.as_deref());
         Ok(Config::load(file, std::env::vars()).map_err(|problems| Usage(problems.to_string()))?)
     }

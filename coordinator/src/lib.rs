@@ -12,7 +12,6 @@ mod error;
 pub mod events;
 pub mod http;
 pub mod leader;
-pub mod logging;
 pub mod metrics;
 mod run;
 pub mod service;

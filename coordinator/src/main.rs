@@ -6,14 +6,14 @@ mod cli;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use boom_coordinator::{Addresses, logging, run};
+use boom_client::program::{cancel_on_signal, start_log};
+use boom_coordinator::{Addresses, run};
 use clap::Parser as _;
 use cli::{Cli, Command, Usage};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
-    let outcome = logging::start().map_err(|problem| Usage(problem).into()).and_then(|()| start(Cli::parse().command));
+    let outcome = start_log("info").map_err(|problem| Usage(problem).into()).and_then(|()| start(Cli::parse().command));
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     let _ = writeln!(std::io::stderr(), "boom-coordinator: {error:#}");
     // 2 for bad usage, 1 when it could not go on.
@@ -25,7 +25,7 @@ fn start(command: Command) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(async {
         let stop = CancellationToken::new();
-        tokio::spawn(cancel_on_signal(stop.clone()));
+        tokio::spawn(cancel_on_signal(stop.clone(), "the next coordinator can lead"));
         run(config, say_ready, stop).await
     });
     // A call to Kafka may be under way, which nobody waits for any more.
@@ -36,17 +36,4 @@ fn start(command: Command) -> anyhow::Result<()> {
 /// One line on standard output, for whoever has started it.
 fn say_ready(Addresses { grpc, http }: Addresses) {
     let _ = writeln!(std::io::stdout(), "ready grpc={grpc} http={http}");
-}
-
-/// The first signal hands over and ends; a second one ends the process at once.
-async fn cancel_on_signal(stop: CancellationToken) {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
-    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-    tracing::info!("stopping: the next coordinator can lead; once more to stop at once");
-    stop.cancel();
-    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-    std::process::exit(1);
 }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use boom_client::program::{cancel_on_signal, read_configuration, start_log};
 use boom_node::config::Config;
 use boom_node::setup::UsageError;
 use boom_node::source::simulator::{SimulatedSurvey, Simulator, SimulatorConfig, write_archive};
@@ -15,8 +16,12 @@ use boom_node::standalone::{self, Ended, Options};
 use boom_sky::survey::Survey;
 use clap::{Args, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::FmtSpan;
+
+/// What is logged when `RUST_LOG` says nothing.
+const LOGGED: &str = "info,ort=error,fjall=warn,lsm_tree=warn";
+
+/// What a signal leads to.
+const WHAT_HAPPENS: &str = "what is under way is finished and committed";
 
 /// A node of BOOM, the astronomical alert broker.
 #[derive(Debug, Parser)]
@@ -116,7 +121,7 @@ fn survey(name: &str) -> Result<&'static Survey, String> {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(problem) = start_logging() {
+    if let Err(problem) = start_log(LOGGED) {
         return failed(&UsageError(problem).into());
     }
     let outcome = match cli.command {
@@ -143,45 +148,9 @@ fn print(text: &str) -> anyhow::Result<()> {
     std::io::stdout().write_all(text.as_bytes()).context("writing to standard output")
 }
 
-fn start_logging() -> Result<(), String> {
-    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info,ort=error,fjall=warn,lsm_tree=warn".to_owned());
-    let filter = EnvFilter::try_new(&filter).map_err(|error| format!("RUST_LOG={filter}: {error}"))?;
-    let events = std::env::var("BOOM_SPAN_EVENTS").unwrap_or_default();
-    let mut spans = FmtSpan::NONE;
-    for event in events.split(',').map(str::trim).filter(|event| !event.is_empty()) {
-        spans |= match event {
-            "new" => FmtSpan::NEW,
-            "enter" => FmtSpan::ENTER,
-            "exit" => FmtSpan::EXIT,
-            "close" => FmtSpan::CLOSE,
-            "active" => FmtSpan::ACTIVE,
-            "full" => FmtSpan::FULL,
-            "none" => FmtSpan::NONE,
-            other => {
-                return Err(format!(
-                    "BOOM_SPAN_EVENTS has `{other}`: new, enter, exit, close, active, full and none are possible"
-                ));
-            }
-        };
-    }
-    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_span_events(spans)
-        .with_writer(std::io::stderr)
-        .with_ansi(terminal)
-        .with_target(false)
-        .init();
-    Ok(())
-}
-
 /// The configuration: defaults, a file over them, the environment over both.
 fn load(path: Option<&Path>) -> anyhow::Result<Config> {
-    let text = path.map(|path| {
-        std::fs::read_to_string(path)
-            .map_err(|error| UsageError(format!("the configuration {} can not be read: {error}", path.display())))
-    });
-    let text = text.transpose()?;
+    let text = read_configuration(path).map_err(UsageError)?;
     let file = path.zip(text.as_deref());
     Ok(Config::load(file, std::env::vars()).map_err(|problems| UsageError(problems.to_string()))?)
 }
@@ -196,7 +165,7 @@ fn serve(arguments: &Serve) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let stop = CancellationToken::new();
     let ran = runtime.block_on(async {
-        tokio::spawn(cancel_on_signal(stop.clone()));
+        tokio::spawn(cancel_on_signal(stop.clone(), WHAT_HAPPENS));
         boom_node::cluster::run(config, say_ready, stop).await
     });
     // What still waits for a server that is away is not waited for.
@@ -219,24 +188,10 @@ fn run_standalone(arguments: Standalone) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let stop = CancellationToken::new();
     let ended = runtime.block_on(async {
-        tokio::spawn(cancel_on_signal(stop.clone()));
+        tokio::spawn(cancel_on_signal(stop.clone(), WHAT_HAPPENS));
         standalone::run(options, config, stop).await
     })?;
     finish(&ended)
-}
-
-/// The first signal drains; a second one ends the process at once.
-async fn cancel_on_signal(stop: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
-    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-    tracing::info!("stopping: what is under way is finished and committed; once more to stop at once");
-    stop.cancel();
-    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-    std::process::exit(1);
 }
 
 fn finish(ended: &Ended) -> anyhow::Result<ExitCode> {

@@ -1,7 +1,6 @@
 //! Reading a topic up to an end. Blocking.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use boom_plan::orders::Start;
 use rdkafka::Message as _;
@@ -9,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 
-use super::{Error, Named, PATIENCE, Record, passing, record};
+use super::{Error, Named, Record, passing, patiently, record};
 use crate::kafka::{Connection, Context, STEP};
 
 /// A topic that is read up to its end. All calls block.
@@ -46,13 +45,8 @@ impl Topic {
     /// Kafka does not answer, or still knows no such topic after a while.
     pub(crate) fn made(connection: &Connection, topic: &str) -> Result<Self, Error> {
         let made = Self::new(connection, topic)?;
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match made.ends() {
-                Err(Error::NoTopic { .. }) if Instant::now() < until => std::thread::sleep(Duration::from_millis(100)),
-                outcome => return outcome.map(|_| made),
-            }
-        }
+        patiently(|error| matches!(error, Error::NoTopic { .. }), || made.ends())?;
+        Ok(made)
     }
 
     /// The first offset of each partition, and the one behind its last decided record.
