@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use boom_plan::quota;
 use hdrhistogram::Histogram;
 
 use crate::stage::filter::Filters;
@@ -39,6 +40,17 @@ impl Stage {
             Self::Filter => "filter",
             Self::Emit => "emit",
             Self::EndToEnd => "end to end",
+        }
+    }
+}
+
+/// The stages that have pools are timed too.
+impl From<quota::Stage> for Stage {
+    fn from(stage: quota::Stage) -> Self {
+        match stage {
+            quota::Stage::Ingest => Self::Ingest,
+            quota::Stage::Enrich => Self::Enrich,
+            quota::Stage::Filter => Self::Filter,
         }
     }
 }

@@ -32,13 +32,6 @@ const QUEUE: usize = 256;
 /// An incarnation that ended by an error of its own begins anew after so long.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// What an incarnation is told.
-#[derive(Debug)]
-pub(super) enum Order {
-    /// Carry this out.
-    Do(Step),
-}
-
 /// The incarnations of a process, of which one lives.
 pub(super) struct Lives<S> {
     parts: Arc<Parts<S>>,
@@ -49,7 +42,7 @@ pub(super) struct Lives<S> {
 
 struct Living {
     who: ProducerName,
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<Step>,
     stop: CancellationToken,
 }
 
@@ -83,11 +76,11 @@ impl<S: Store + Clone> Lives<S> {
         });
     }
 
-    /// Tells an incarnation something, if it is the one that lives.
-    pub(super) fn order(&self, who: &ProducerName, order: Order) {
+    /// Lets an incarnation carry something out, if it is the one that lives.
+    pub(super) fn order(&self, who: &ProducerName, step: Step) {
         if let Some(living) = self.living.as_ref().filter(|living| living.who == *who) {
             // One that has ended says so itself.
-            let _ = living.orders.send(order);
+            let _ = living.orders.send(step);
         }
     }
 
@@ -136,7 +129,7 @@ struct ToStart {
 type Readers = BTreeMap<String, Control>;
 
 impl<S: Store + Clone> Life<S> {
-    async fn run(self, mut todo: mpsc::UnboundedReceiver<Order>) -> Result<(), Error> {
+    async fn run(self, mut todo: mpsc::UnboundedReceiver<Step>) -> Result<(), Error> {
         let name = self.who.transactional_id();
         let output = Output { name, ..self.parts.output.clone() };
         let (compute, provenance) = (self.parts.pipeline.compute.clone(), Arc::clone(&self.parts.provenance));
@@ -149,10 +142,10 @@ impl<S: Store + Clone> Life<S> {
         let mut readers = Readers::new();
         loop {
             tokio::select! {
-                order = todo.recv() => {
-                    let Some(Order::Do(step)) = order else { return Ok(()) };
+                step = todo.recv() => {
+                    let Some(step) = step else { return Ok(()) };
                     let mut steps = vec![step];
-                    while let Ok(Order::Do(step)) = todo.try_recv() {
+                    while let Ok(step) = todo.try_recv() {
                         steps.push(step);
                     }
                     self.carry_out(steps, &mut readers, &items, &mut tasks).await?;
@@ -196,12 +189,7 @@ impl<S: Store + Clone> Life<S> {
 
     /// Without a way to hand work over, a stage keeps one worker at least.
     fn resize(&self, stage: quota::Stage, workers: u32) {
-        let pools = &self.parts.pipeline.pools;
-        let pool = match stage {
-            quota::Stage::Ingest => &pools.ingest,
-            quota::Stage::Enrich => &pools.enrich,
-            quota::Stage::Filter => &pools.filter,
-        };
+        let pool = self.parts.pipeline.pools.of(stage);
         if workers == 0 {
             tracing::warn!("{stage} keeps one worker: work is not handed over to other nodes yet");
         }

@@ -50,9 +50,8 @@ impl Link {
     /// Lets what was sent go out, as far as that takes no longer than this.
     pub(super) async fn finish(self, patience: std::time::Duration) {
         let _ = tokio::time::timeout(patience, async {
-            while self.outbox.capacity() < OUTBOX {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
+            // The whole room is free when everything has been taken out of it.
+            let _ = self.outbox.reserve_many(OUTBOX).await;
             // It is on its way in the client's buffers: the coordinator ends the session when it has heard the farewell.
             let mut inbox = self;
             while !matches!(inbox.next().await, FromLink::Closed) {}

@@ -7,19 +7,12 @@ use std::time::Instant;
 use boom_plan::id::{Offset, Partition};
 use boom_plan::message::StageLoad;
 use boom_plan::node::Event;
-use boom_plan::quota;
+use boom_plan::quota::Stage;
 use boom_plan::time::Span;
 use boom_proto::v1::{LoadReport, ProcessLoad};
 
 use crate::pipeline::Pools;
-use crate::stats::{Stage, Stats, Totals};
-
-/// The stages that have pools, as the plan and as the statistics call them.
-pub(super) const STAGES: [(quota::Stage, Stage); 3] = [
-    (quota::Stage::Ingest, Stage::Ingest),
-    (quota::Stage::Enrich, Stage::Enrich),
-    (quota::Stage::Filter, Stage::Filter),
-];
+use crate::stats::{Stats, Totals};
 
 /// Measures.
 #[derive(Debug, Clone)]
@@ -33,7 +26,7 @@ pub(super) struct Meter {
 #[derive(Debug)]
 struct Before {
     at: Instant,
-    stages: BTreeMap<quota::Stage, Totals>,
+    stages: BTreeMap<Stage, Totals>,
     cpu_seconds: f64,
     process: ProcessLoad,
 }
@@ -51,10 +44,10 @@ impl Meter {
         let seconds = before.at.elapsed().as_secs_f64().max(1e-3);
         before.at = Instant::now();
         let mut stages = BTreeMap::new();
-        for (named, stage) in STAGES {
-            let done = self.stats.totals(stage);
-            let former = before.stages.insert(named, done).unwrap_or_default();
-            stages.insert(named, self.load(stage, former, done, seconds));
+        for stage in Stage::ALL {
+            let done = self.stats.totals(stage.into());
+            let former = before.stages.insert(stage, done).unwrap_or_default();
+            stages.insert(stage, self.load(stage, former, done, seconds));
         }
         let usage = usage();
         let cpu = usage.0 - before.cpu_seconds;
@@ -66,7 +59,7 @@ impl Meter {
     }
 
     fn load(&self, stage: Stage, before: Totals, done: Totals, seconds: f64) -> StageLoad {
-        let pool = self.pools.of(stage).expect("these stages have pools");
+        let pool = self.pools.of(stage);
         let queue = pool.queue();
         let alerts = (done.alerts - before.alerts) as f64;
         let busy = (done.busy - before.busy).as_secs_f64() / (seconds * pool.workers().max(1) as f64);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use boom_plan::quota;
 use hdrhistogram::Histogram;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet};
@@ -11,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Shared;
-use super::load::{Meter, STAGES};
+use super::load::Meter;
 use crate::pipeline::Pools;
 use crate::stats::{Stage, Stats};
 
@@ -106,19 +107,22 @@ impl Node {
             Some(&Unit::Seconds),
             MetricType::Counter,
         )?;
-        for (named, stage) in STAGES {
-            let seconds = self.stats.totals(stage).busy.as_secs_f64();
-            ConstCounter::new(seconds).encode(busy.encode_family(&[("stage", named.to_string())])?)?;
+        for stage in quota::Stage::ALL {
+            let seconds = self.stats.totals(stage.into()).busy.as_secs_f64();
+            ConstCounter::new(seconds).encode(busy.encode_family(&[("stage", stage.to_string())])?)?;
         }
-        let of =
-            |encoder: &mut DescriptorEncoder<'_>, name, help, unit: Option<&Unit>, value: &dyn Fn(Stage) -> f64| {
-                let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-                for (named, stage) in STAGES {
-                    ConstGauge::new(value(stage)).encode(family.encode_family(&[("stage", named.to_string())])?)?;
-                }
-                Ok::<(), std::fmt::Error>(())
-            };
-        let pool = |stage| self.pools.of(stage).expect("these stages have pools");
+        let of = |encoder: &mut DescriptorEncoder<'_>,
+                  name,
+                  help,
+                  unit: Option<&Unit>,
+                  value: &dyn Fn(quota::Stage) -> f64| {
+            let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+            for stage in quota::Stage::ALL {
+                ConstGauge::new(value(stage)).encode(family.encode_family(&[("stage", stage.to_string())])?)?;
+            }
+            Ok::<(), std::fmt::Error>(())
+        };
+        let pool = |stage| self.pools.of(stage);
         of(encoder, "stage_quota", "Batches that a stage may work on at once", None, &|s| pool(s).workers() as f64)?;
         of(encoder, "stage_queue_alerts", "Alerts that wait", None, &|s| pool(s).queue().alerts as f64)?;
         let age = |stage| pool(stage).queue().age.as_secs_f64();

@@ -20,14 +20,14 @@ use super::load::Meter;
 use super::session::Session;
 use super::{Clock, Parts, Shared, Teller, http, metrics};
 use crate::compute::Compute;
-use crate::config::{Config, MongoDb as Settings};
+use crate::config::Config;
 use crate::filters::{Place, Watch};
 use crate::pipeline::{Gate, Pipeline, Pools};
 use crate::setup::{self, usage};
 use crate::sink::kafka::Config as Output;
 use crate::stage::enrich::Enricher;
 use crate::stats::Stats;
-use crate::store::{MongoDb, mongo};
+use crate::store::MongoDb;
 
 /// Events that may wait for the state machine.
 const TOLD: usize = 64;
@@ -40,7 +40,7 @@ pub async fn run(config: Config, ready: fn(SocketAddr), stop: CancellationToken)
     // What is under way is finished after `stop`, which needs the store.
     let over = CancellationToken::new();
     let opened = tokio::select! {
-        opened = MongoDb::open(store(&config.mongodb), over.clone()) => opened,
+        opened = MongoDb::open((&config.mongodb).into(), over.clone()) => opened,
         () = stop.cancelled() => return Ok(()),
     };
     let store = opened.map_err(usage)?;
@@ -112,18 +112,6 @@ async fn run_with(
     served.cancel();
     server.abort();
     ended.map_err(|error| usage(&error))
-}
-
-fn store(settings: &Settings) -> mongo::Config {
-    let tls = settings.authority.is_some() || settings.certificate.is_some();
-    let (authority, certificate) = (settings.authority.clone(), settings.certificate.clone());
-    mongo::Config {
-        pool: settings.pool,
-        cache: settings.cache_bytes,
-        tls: tls.then_some(mongo::Tls { authority, certificate }),
-        cutouts: settings.cutouts.clone().map_or(mongo::CutoutsAt::MongoDb, mongo::CutoutsAt::Directory),
-        ..mongo::Config::new(settings.uri.clone(), &settings.database)
-    }
 }
 
 fn name(configured: &str) -> anyhow::Result<String> {

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::identity::Identity;
-use super::life::{Lives, Order};
+use super::life::Lives;
 use super::link::{FromLink, Link};
 use super::load::Meter;
 use super::{Shared, Told};
@@ -154,7 +154,7 @@ impl<S: crate::store::Store + Clone> Session<S> {
             Action::Left(report) => self.send(link, &FromNode::Left(report)),
             Action::Do(who, step) => {
                 tracing::info!("{step}");
-                self.lives.order(&who, Order::Do(step));
+                self.lives.order(&who, step);
             }
             Action::Abandon(who) => {
                 tracing::warn!(%who, "this incarnation is over: everything that it has not committed is left to its successor");

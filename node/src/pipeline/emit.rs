@@ -3,7 +3,7 @@
 //! What is committed is put together right before the commit, from all batches that wait, without the inputs that the gate withholds. An
 //! input of which something was withheld is halted until it begins again: nothing later of it may be committed past the gap.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{Answer, Begin, Decided, End, Error, Gate, Pipeline, Work};
+use super::{Answer, Begin, Decided, End, Error, Gate, Passed, Pipeline, Work};
 use crate::books::{Books, Verdict};
 use crate::compute::Panicked;
 use crate::sink::{Emission, Progress, Sink};
@@ -128,9 +128,7 @@ impl<S: Store, K: Sink> Emitter<S, K> {
         }
         self.withhold();
         let emission = self.emission();
-        let (progress, books) = (emission.progress.clone(), emission.books.clone());
         self.sink.commit(emission).await.map_err(Error::Sink)?;
-        (self.progress, self.books) = (progress, books);
         let open = std::mem::take(&mut self.open);
         let counts = |source: &str| !self.halted.contains(source);
         open.into_iter().for_each(|decided| measure(&self.pipeline.stats, &decided, counts));
@@ -150,27 +148,28 @@ impl<S: Store, K: Sink> Emitter<S, K> {
         }
     }
 
-    /// What waits, as one commit, without the halted inputs.
+    /// What waits, as one commit, without the halted inputs. Progress and books go on from here: a commit that fails is the end.
     fn emission(&mut self) -> Emission {
-        let mut emission =
-            Emission { progress: self.progress.clone(), books: self.books.clone(), ..Emission::default() };
+        let mut emission = Emission::default();
         let mut open = std::mem::take(&mut self.open);
         for decided in &mut open {
             self.fold(&mut emission, decided);
         }
         self.open = open;
+        (emission.progress, emission.books) = (self.progress.clone(), self.books.clone());
         emission
     }
 
-    fn fold(&self, emission: &mut Emission, decided: &mut Decided) {
-        let counts = |source: &str| !self.halted.contains(source);
+    fn fold(&mut self, emission: &mut Emission, decided: &mut Decided) {
+        let Self { halted, progress, books, pipeline, .. } = self;
+        let counts = |source: &str| !halted.contains(source);
         emission.last = decided.sequence;
-        for passed in decided.passed.iter().filter(|passed| counts(&passed.source)) {
-            emission.progress.insert(passed.source.to_string(), passed.next);
+        for passed in last_of_each(&decided.passed).filter(|passed| counts(&passed.source)) {
+            progress.insert(passed.source.to_string(), passed.next);
             emission.touched.insert(passed.source.to_string());
         }
         for (survey, source, fate) in decided.fates.iter().filter(|fate| counts(&fate.1)) {
-            emission.books.count(survey, source, *fate);
+            books.count(survey, source, *fate);
         }
         let mut void: Vec<(usize, usize)> = Vec::new();
         for Answer { alert, filter: index, verdict } in &decided.verdicts {
@@ -178,8 +177,7 @@ impl<S: Store, K: Sink> Emitter<S, K> {
                 continue;
             }
             let filter = &decided.filters.list()[*index];
-            let (books, version) = (&mut emission.books, filter.version());
-            let suspend_after = self.pipeline.suspend_after;
+            let (version, suspend_after) = (filter.version(), pipeline.suspend_after);
             if !books.count_verdict(&filter.name, version, *verdict, suspend_after) {
                 void.push((*alert, *index));
             } else if *verdict == Verdict::Failed && books.suspended(&filter.name, version) {
@@ -199,6 +197,15 @@ impl<S: Store, K: Sink> Emitter<S, K> {
     }
 }
 
+/// Of the packets of a batch the last one of each input.
+fn last_of_each(passed: &[Passed]) -> impl Iterator<Item = &Passed> {
+    let mut last: HashMap<&str, &Passed> = HashMap::new();
+    for packet in passed {
+        last.insert(&packet.source, packet);
+    }
+    last.into_values()
+}
+
 /// Records what became of a batch that is committed.
 fn measure(stats: &Stats, decided: &Decided, counts: impl Fn(&str) -> bool) {
     let alerts = decided.fates.iter().filter(|fate| counts(&fate.1)).count();
@@ -209,6 +216,8 @@ fn measure(stats: &Stats, decided: &Decided, counts: impl Fn(&str) -> bool) {
         let waited = passed.timestamp.map(|sent| u64::try_from(since(sent)).unwrap_or(u64::MAX));
         let latency = waited.map_or_else(|| decided.arrived.elapsed(), Duration::from_millis);
         stats.record(Stage::EndToEnd, 1, latency, Duration::ZERO);
+    }
+    for passed in last_of_each(&decided.passed).filter(|passed| counts(&passed.source)) {
         stats.reached(&passed.source, Reached { next: passed.next, timestamp: passed.timestamp });
     }
     stats.committed.fetch_add(alerts as u64, Ordering::Relaxed);

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use boom_plan::quota;
 use boom_sky::schema::Decoder;
 use boom_sky::survey::Survey;
 use boom_store::documents::{Claim, Complete, Ingested, Sequence};
@@ -94,13 +95,12 @@ impl Pools {
         Self { ingest: Pool::new(workers), enrich: Pool::new(workers), filter: Pool::new(workers) }
     }
 
-    /// The pool of a stage, if it has one.
-    pub fn of(&self, stage: Stage) -> Option<&Pool> {
+    /// The pool of a stage.
+    pub fn of(&self, stage: quota::Stage) -> &Pool {
         match stage {
-            Stage::Ingest => Some(&self.ingest),
-            Stage::Enrich => Some(&self.enrich),
-            Stage::Filter => Some(&self.filter),
-            Stage::Store | Stage::Emit | Stage::EndToEnd => None,
+            quota::Stage::Ingest => &self.ingest,
+            quota::Stage::Enrich => &self.enrich,
+            quota::Stage::Filter => &self.filter,
         }
     }
 }
@@ -263,7 +263,7 @@ impl<S: Store> Pipeline<S> {
         let passed = passed.collect();
         let decoder = Arc::clone(&self.decoder);
         let Decoded { received, dead } =
-            self.stage(Stage::Ingest, packets.len(), move || decode(&decoder, packets)).await?;
+            self.stage(quota::Stage::Ingest, packets.len(), move || decode(&decoder, packets)).await?;
         let received = Arc::new(received);
 
         let waiting = Instant::now();
@@ -311,7 +311,7 @@ impl<S: Store> Pipeline<S> {
             let documents: Vec<_> = documents.collect();
             (enriched, documents)
         };
-        let (enriched, documents) = self.stage(Stage::Enrich, alerts, work).await?;
+        let (enriched, documents) = self.stage(quota::Stage::Enrich, alerts, work).await?;
         self.store.complete(sequence, documents).await?;
         Ok(Arc::new(enriched))
     }
@@ -342,29 +342,26 @@ impl<S: Store> Pipeline<S> {
             stats.record_filters(&filters, &judging.spent, &asked);
             filtered
         };
-        Ok(self.stage(Stage::Filter, alerts, work).await?)
+        Ok(self.stage(quota::Stage::Filter, alerts, work).await?)
     }
 
     /// Runs a stage's work on so many alerts on a compute thread, when its pool has a place, and measures it.
     async fn stage<T: Send + 'static>(
         &self,
-        stage: Stage,
+        stage: quota::Stage,
         alerts: usize,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Panicked> {
         let entered = Instant::now();
-        let span = tracing::debug_span!("stage", name = stage.name());
+        let span = tracing::debug_span!("stage", name = %stage);
         let timed = move || {
             let _entered = span.entered();
             let begun = Instant::now();
             (work(), begun.elapsed())
         };
-        let _place = match self.pools.of(stage) {
-            Some(pool) => Some(pool.enter(alerts).await),
-            None => None,
-        };
+        let _place = self.pools.of(stage).enter(alerts).await;
         let (result, busy) = self.compute.run(timed).await?;
-        self.stats.record(stage, alerts, entered.elapsed(), busy);
+        self.stats.record(stage.into(), alerts, entered.elapsed(), busy);
         Ok(result)
     }
 }
