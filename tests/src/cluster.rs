@@ -5,12 +5,13 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::coordinator::{Coordinator, get};
+use crate::eventually::within;
 use crate::kafka::KafkaOutput;
 use crate::node::{Running, binary};
 use crate::servers::{Server, Servers};
@@ -267,21 +268,28 @@ impl Cluster {
     /// Waits for something, however busy the machine is; gives how long it took.
     ///
     /// # Panics
-    /// It does not come; the panic has the logs of all nodes.
+    /// It does not come; the panic has the ends of the logs of all nodes.
     #[track_caller]
-    pub fn wait(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) -> Duration {
-        const PATIENCE: Duration = Duration::from_secs(120);
-        let began = Instant::now();
-        while !is_so(self) {
-            if began.elapsed() > PATIENCE {
-                let tail = |text: &str| text.lines().rev().take(40).map(str::to_owned).collect::<Vec<_>>();
-                let log = |number| tail(&self.log(number)).into_iter().rev().collect::<Vec<_>>().join("\n");
-                let logs: Vec<String> = (0..self.nodes.len()).map(|n| format!("--- n{n}\n{}", log(n))).collect();
-                panic!("not within {PATIENCE:?}: {what}\n{}", logs.join("\n"));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        began.elapsed()
+    pub fn wait(&self, what: &str, is_so: impl FnMut(&Self) -> bool) -> Duration {
+        self.wait_within(Duration::from_secs(120), what, is_so)
+    }
+
+    /// The same with a time of its own.
+    ///
+    /// # Panics
+    /// As [`Cluster::wait`].
+    #[track_caller]
+    pub fn wait_within(&self, patience: Duration, what: &str, mut is_so: impl FnMut(&Self) -> bool) -> Duration {
+        within(patience, || is_so(self), || format!("{what}\n{}", self.logs()))
+    }
+
+    /// The ends of the logs of all nodes.
+    fn logs(&self) -> String {
+        let end = |log: String| {
+            let lines: Vec<&str> = log.lines().collect();
+            lines[lines.len().saturating_sub(40)..].join("\n")
+        };
+        (0..self.nodes.len()).map(|number| format!("--- n{number}\n{}\n", end(self.log(number)))).collect()
     }
 }
 

@@ -5,17 +5,32 @@ use std::time::{Duration, Instant};
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A predicate is asked again after so long: what is waited for is in another process, and nothing tells this one.
+const POLL: Duration = Duration::from_millis(10);
+
 /// Returns as soon as `is_so` is true.
 ///
 /// # Panics
 /// It is not true in time; the panic says `what` was waited for.
 #[track_caller]
-pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub fn eventually(what: &str, is_so: impl FnMut() -> bool) {
+    within(PATIENCE, is_so, || what.to_owned());
+}
+
+/// The same with a time of its own; gives how long it took.
+///
+/// # Panics
+/// It is not true in time; the panic says `what` gives then.
+#[track_caller]
+pub fn within(patience: Duration, mut is_so: impl FnMut() -> bool, what: impl FnOnce() -> String) -> Duration {
+    let began = Instant::now();
     while !is_so() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        if began.elapsed() > patience {
+            panic!("not within {patience:?}: {}", what());
+        }
+        std::thread::sleep(POLL);
     }
+    began.elapsed()
 }
 
 /// Returns what `ask` gives, as soon as it gives something.
@@ -29,6 +44,6 @@ pub async fn in_time<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> 
             return answer;
         }
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(POLL).await;
     }
 }

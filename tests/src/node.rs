@@ -161,7 +161,7 @@ impl Drop for Running {
     }
 }
 
-/// A binary of the workspace, beside the test that runs; built when it is not there or older than its sources.
+/// A binary of the workspace, beside the program that runs; built when one is not there or older than its sources.
 pub fn binary(name: &str) -> PathBuf {
     static NODE: OnceLock<PathBuf> = OnceLock::new();
     static COORDINATOR: OnceLock<PathBuf> = OnceLock::new();
@@ -177,23 +177,28 @@ pub fn binary(name: &str) -> PathBuf {
 
 /// The folder of the profile's binaries, with these in it as their sources are now.
 fn built(binaries: &[&str], sources: &[&str]) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows where it is");
-    let profile = test.ancestors().nth(2).expect("a test is target/<profile>/deps/<name>").to_owned();
+    let program = std::env::current_exe().expect("a program knows where it is");
+    let beside = program.parent().expect("a program is in a folder");
+    // A test is target/PROFILE/deps/NAME, a binary target/PROFILE/NAME.
+    let profile =
+        if beside.ends_with("deps") { beside.parent().expect("deps is in a profile's folder") } else { beside };
     let newest = sources.iter().map(|path| newest(&repository().join(path))).max().expect("there are sources");
     let fresh =
         |name: &&str| profile.join(name).metadata().and_then(|file| file.modified()).is_ok_and(|at| at >= newest);
     if binaries.iter().all(fresh) {
-        return profile;
+        return profile.to_owned();
     }
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.current_dir(repository()).arg("build").args(binaries.iter().flat_map(|name| ["-p", name]));
-    build.arg("--target-dir").arg(profile.parent().expect("a profile is a folder of the target directory"));
+    // The whole workspace, as the tests are built: a part of it would build its dependencies again, with other features.
+    build.current_dir(repository()).args(["build", "--workspace", "--bins", "--target-dir"]);
+    build.arg(profile.parent().expect("a profile is a folder of the target directory"));
     if profile.ends_with("release") {
         build.arg("--release");
     }
     let built = build.output().expect("cargo starts");
-    assert!(built.status.success(), "{binaries:?} can not be built:\n{}", String::from_utf8_lossy(&built.stderr));
-    profile
+    let said = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{binaries:?} can not be built:\n{said}");
+    profile.to_owned()
 }
 
 /// When the newest of the sources below `path` was written.

@@ -20,6 +20,9 @@ use crate::setting::Setting;
 const TOPIC: &str = "ztf_bench";
 const PARTITIONS: i32 = 8;
 
+/// Longer than that nothing takes that has not stopped.
+const PATIENCE: Duration = Duration::from_secs(900);
+
 /// How long the second part sends.
 const HALF: Duration = Duration::from_secs(30);
 
@@ -71,12 +74,10 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until so many alerts are committed, however long that takes.
+/// Waits until so many alerts are committed.
 fn done(cluster: &Cluster, alerts: u64) {
-    let committed = || cluster.node_metric(0, "boom_node_alerts_total").unwrap_or_default() as u64;
-    while committed() < alerts {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let committed = |cluster: &Cluster| cluster.node_metric(0, "boom_node_alerts_total").unwrap_or_default() as u64;
+    cluster.wait_within(PATIENCE, "all is committed", |cluster| committed(cluster) >= alerts);
 }
 
 /// Sends packets as a survey does.
