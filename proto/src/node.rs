@@ -201,6 +201,8 @@ pub enum FromLeader {
         to: ProducerName,
         /// Why.
         why: Refusal,
+        /// Whether the message says who leads.
+        led: bool,
     },
     /// The plan that holds: the whole, or the part of it that names the node.
     Planned {
@@ -216,7 +218,7 @@ impl From<FromLeader> for NodeEvent {
         match message {
             FromLeader::Welcome { to, term, sequence } => Self::Welcome { to, term, sequence },
             FromLeader::Acknowledged { to, term, sequence } => Self::Acknowledged { to, term, sequence },
-            FromLeader::Refused { to, why } => Self::Refused { to, why },
+            FromLeader::Refused { to, why, led } => Self::Refused { to, why, led },
             FromLeader::Planned { to, plan } => Self::Planned { to, plan },
         }
     }
@@ -234,9 +236,11 @@ impl From<&FromLeader> for v1::LeaderMessage {
                 let (term, sequence) = (term.0, sequence.0);
                 Message::Acknowledged(v1::Acknowledged { to: Some(to.into()), term, sequence })
             }
-            FromLeader::Refused { to, why } => {
+            FromLeader::Refused { to, why, led } => {
                 let why = v1::Refusal::from(*why).into();
-                Message::Refused(v1::Refused { to: Some(to.into()), why, leader: None })
+                // Who it is, the shell knows.
+                let leader = led.then(v1::Leader::default);
+                Message::Refused(v1::Refused { to: Some(to.into()), why, leader })
             }
             FromLeader::Planned { to, plan } => {
                 Message::Planned(v1::Planned { to: Some(to.into()), plan: Some(plan.into()) })
@@ -261,7 +265,8 @@ impl TryFrom<v1::LeaderMessage> for FromLeader {
             }
             Message::Refused(refused) => {
                 let to = required(refused.to, "Refused.to")?.try_into()?;
-                Self::Refused { to, why: refusal(refused.why, "Refused.why")? }
+                let (why, led) = (refusal(refused.why, "Refused.why")?, refused.leader.is_some());
+                Self::Refused { to, why, led }
             }
             Message::Planned(planned) => {
                 let to = required(planned.to, "Planned.to")?.try_into()?;

@@ -3,12 +3,12 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use boom_tests::cluster::End;
 use boom_tests::scenario::{Scenario, report};
 use boom_tests::servers::Server;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// What nodes have begun to read so far.
 fn starts(scenario: &Scenario, nodes: usize) -> usize {
@@ -159,4 +159,39 @@ fn malformed_packets_and_repeats_are_counted_and_hold_nothing_up() {
     assert_eq!(books().map(|book| book.dead_lettered).sum::<u64>(), 3);
     assert_eq!(books().map(|book| book.repeated).sum::<u64>(), repeats);
     assert_eq!(cluster.output().dead_letters().len(), 3);
+}
+
+#[test]
+fn a_machine_that_stands_still_for_some_seconds_loses_and_repeats_nothing() {
+    let mut scenario = Scenario::begin(2);
+    for (moment, still) in [(100, 3), (300, 4), (500, 3)] {
+        scenario.feed(250);
+        scenario.wait_for(moment);
+        let processes = scenario.cluster.processes();
+        let all = |signal| processes.iter().for_each(|(name, process)| send(name, *process, signal));
+        all(Signal::STOP);
+        let since = Instant::now();
+        scenario.cluster.wait("the machine stands still", |_| since.elapsed() > Duration::from_secs(still));
+        all(Signal::CONT);
+    }
+    scenario.finish();
+}
+
+#[test]
+fn kafka_that_answers_nothing_for_some_seconds_loses_and_repeats_nothing() {
+    let mut scenario = Scenario::begin(2);
+    for (moment, still) in [(100, 3), (300, 5), (500, 3)] {
+        scenario.feed(250);
+        scenario.wait_for(moment);
+        scenario.cluster.servers.stop(Server::Kafka).unwrap();
+        let since = Instant::now();
+        scenario.cluster.wait("Kafka stands still", |_| since.elapsed() > Duration::from_secs(still));
+        scenario.cluster.servers.go_on(Server::Kafka).unwrap();
+    }
+    scenario.finish();
+}
+
+fn send(name: &str, process: u32, signal: Signal) {
+    let process = Pid::from_raw(i32::try_from(process).unwrap()).unwrap();
+    kill_process(process, signal).unwrap_or_else(|error| panic!("{name}: {error}"));
 }

@@ -44,7 +44,7 @@ impl Message {
         let (message, leader) = match self {
             Self::Welcome { to, term, sequence } => (FromLeader::Welcome { to, term, sequence }, None),
             Self::Acknowledged { to, term, sequence } => (FromLeader::Acknowledged { to, term, sequence }, None),
-            Self::Refused { to, why, leader } => (FromLeader::Refused { to, why }, leader),
+            Self::Refused { to, why, leader } => (FromLeader::Refused { to, why, led: leader.is_some() }, leader),
             Self::Planned { to, plan } => (FromLeader::Planned { plan: plan.part_of(&to), to }, None),
         };
         let mut wire = v1::LeaderMessage::from(&message);

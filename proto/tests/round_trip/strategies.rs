@@ -160,7 +160,7 @@ pub(crate) fn from_leader() -> impl Strategy<Value = FromLeader> {
     prop_oneof![
         heard().prop_map(|(to, term, sequence)| FromLeader::Welcome { to, term, sequence }),
         heard().prop_map(|(to, term, sequence)| FromLeader::Acknowledged { to, term, sequence }),
-        (producer(), select(refusals)).prop_map(|(to, why)| FromLeader::Refused { to, why }),
+        (producer(), select(refusals), any::<bool>()).prop_map(|(to, why, led)| FromLeader::Refused { to, why, led }),
         (producer(), plan()).prop_map(|(to, plan)| FromLeader::Planned { to, plan }),
     ]
 }

@@ -39,7 +39,7 @@ pub struct Config {
 impl Config {
     /// The defaults for a node.
     pub fn new(info: NodeInfo) -> Self {
-        let retry = (Span(100), Span(1000));
+        let retry = (Span(100), Span(500));
         Self { timing: Timing::default(), info, patience: Span(2000), retry, drain: Span(8000) }
     }
 }
@@ -75,6 +75,8 @@ pub enum Event {
         to: ProducerName,
         /// Why.
         why: Refusal,
+        /// Whether it has said who leads.
+        led: bool,
     },
     /// A plan came: the whole, or the part of it that names the node.
     Planned {

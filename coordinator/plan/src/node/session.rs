@@ -81,7 +81,7 @@ impl Node {
                 }
             }
             Event::ConnectionLost if matches!(self.session, Session::Apart { .. }) => {}
-            Event::ConnectionLost => self.part(now),
+            Event::ConnectionLost => self.part(now, false),
             Event::Welcome { to, term, sequence } if to == self.me => {
                 let counts = self.answered(term, sequence, now, actions);
                 self.session.welcomed(counts, now);
@@ -89,7 +89,7 @@ impl Node {
             Event::Acknowledged { to, term, sequence } if to == self.me => {
                 self.answered(term, sequence, now, actions);
             }
-            Event::Refused { to, why } if to == self.me => self.refused(why, now, actions),
+            Event::Refused { to, why, led } if to == self.me => self.refused(why, led, now, actions),
             _ => {}
         }
     }
@@ -109,13 +109,13 @@ impl Node {
         true
     }
 
-    fn refused(&mut self, why: Refusal, now: Time, actions: &mut Vec<Action>) {
+    fn refused(&mut self, why: Refusal, led: bool, now: Time, actions: &mut Vec<Action>) {
         match why {
             Refusal::NotLeading => {
                 self.unanswered = self.unanswered.saturating_sub(1);
                 self.in_doubt = self.in_doubt.filter(|_| self.unanswered > 0);
                 actions.push(Action::Disconnect);
-                self.part(now);
+                self.part(now, led);
             }
             Refusal::NotRegistered => {
                 self.session.is_unknown(now);
@@ -124,17 +124,19 @@ impl Node {
             Refusal::Over => self.end_incarnation(now, actions),
             Refusal::Superseded => {
                 actions.push(Action::Disconnect);
-                self.part(now);
+                self.part(now, false);
                 self.end_incarnation(now, actions);
             }
         }
     }
 
-    /// Goes apart, to try again a little later: each node after another time, so that not all come at once.
-    fn part(&mut self, now: Time) {
+    /// Goes apart, to try again a little later: each node after another time, so that not all come at once. The wait grows, except for one
+    /// who was told who leads.
+    fn part(&mut self, now: Time, led: bool) {
         let attempt = self.session.attempt().saturating_add(1);
         let (first, most) = self.config.retry;
-        let wait = Span(first.0.saturating_mul(1 << attempt.min(16)).min(most.0));
+        let growth = if led { 0 } else { attempt.min(16) };
+        let wait = Span(first.0.saturating_mul(1 << growth).min(most.0));
         let name = format!("{} {attempt}", self.me.node);
         let jitter = Span(xxhash_rust::xxh3::xxh3_64(name.as_bytes()) % (wait.0 / 2).max(1));
         self.session = Session::Apart { retry: now + (wait - jitter), attempt };
@@ -163,7 +165,7 @@ impl Node {
                 if now.since(since) >= self.config.patience =>
             {
                 actions.push(Action::Disconnect);
-                self.part(now);
+                self.part(now, false);
             }
             _ => self.report_if_due(now, actions),
         }

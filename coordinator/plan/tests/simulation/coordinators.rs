@@ -121,7 +121,7 @@ impl World {
             Action::Acknowledge { to, term, sequence } => {
                 self.send_to_node(i, &to.clone(), NodeEvent::Acknowledged { to, term, sequence });
             }
-            Action::Refuse { to, why } => self.send_to_node(i, &to.clone(), NodeEvent::Refused { to, why }),
+            Action::Refuse { to, why } => self.send_to_node(i, &to.clone(), NodeEvent::Refused { to, why, led: false }),
             Action::ListTopics { cluster, .. } => {
                 let event = CoordinatorEvent::TopicsListed { cluster, topics: self.kafka.topics() };
                 let delay = self.random.between(5, 200);
