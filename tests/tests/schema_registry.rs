@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -35,6 +35,9 @@ use boom_tests::output::dead_letters;
 use boom_tests::packets::simulated;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// Ids of two majors, and one that no registry has.
 const V11: u32 = 1100;
@@ -61,13 +64,23 @@ struct State {
 
 impl Registry {
     fn start(answers: BTreeMap<String, Value>, away: bool) -> Self {
+        Self::serve(answers, away, None)
+    }
+
+    fn serve(answers: BTreeMap<String, Value>, away: bool, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State { answers, away: AtomicBool::new(away), ..State::default() });
         let serving = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                serving.answer(stream);
+                match &tls {
+                    None => serving.answer(stream),
+                    Some(tls) => {
+                        let connection = ServerConnection::new(Arc::clone(tls)).unwrap();
+                        serving.answer(StreamOwned::new(connection, stream));
+                    }
+                }
             }
         });
         Self { address, state }
@@ -80,9 +93,9 @@ impl Registry {
 
 impl State {
     /// Answers one question; while it is away it hangs up.
-    fn answer(&self, mut stream: TcpStream) {
-        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-        let head: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+    fn answer(&self, mut stream: impl Read + Write) {
+        let lines = BufReader::new(&mut stream).lines().map_while(Result::ok);
+        let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
         let Some(path) = head.first().and_then(|line| line.split(' ').nth(1)).map(str::to_owned) else { return };
         *self.asked.lock().unwrap().entry(path.clone()).or_default() += 1;
         if self.away.load(Ordering::SeqCst) {
@@ -153,16 +166,15 @@ fn decoder() -> Arc<Decoder> {
     Arc::new(Decoder::new(None, HashMap::new(), "nobody knows it".to_owned(), 1 << 20))
 }
 
-fn schemas(address: SocketAddr, patience_s: u64, state: &Path, decoder: &Arc<Decoder>) -> Arc<Schemas> {
+fn settings(registry: String, state: &Path) -> Settings {
     let password = state.join("password");
     std::fs::write(&password, "s3cret\n").unwrap();
-    let settings = Settings {
-        registry: format!("http://{address}"),
-        user: "boom".to_owned(),
-        password: Some(Secret::File(password)),
-        authority: None,
-        patience_s,
-    };
+    let (user, password) = ("boom".to_owned(), Some(Secret::File(password)));
+    Settings { registry, user, password, authority: None, patience_s: 30 }
+}
+
+fn schemas(address: SocketAddr, patience_s: u64, state: &Path, decoder: &Arc<Decoder>) -> Arc<Schemas> {
+    let settings = Settings { patience_s, ..settings(format!("http://{address}"), state) };
     Schemas::open(&settings, state.join("schemas"), Arc::clone(decoder)).unwrap()
 }
 
@@ -238,6 +250,31 @@ async fn packets_of_an_id_that_never_comes_are_dead_letters_and_the_others_go_on
     assert_eq!(letters.len(), 3);
     assert!(letters.iter().all(|letter| letter["reason"] == "unknown_schema"), "{letters:#?}");
     assert_eq!(registry.asked(&format!("/schemas/ids/{NOBODYS}")), 4, "a few times for all of them");
+}
+
+#[tokio::test]
+async fn a_registry_behind_tls_is_asked_when_its_authority_is_trusted_and_not_otherwise() {
+    let (night, state, decoder) = (Night::new(), tempfile::tempdir().unwrap(), decoder());
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let server = server.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let server = server.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    let registry = Registry::serve(night.answers.clone(), false, Some(Arc::new(server)));
+    let address = format!("https://localhost:{}", registry.address.port());
+
+    let mut settings = Settings { patience_s: 1, ..settings(address, state.path()) };
+    let strange = Schemas::open(&settings, state.path().join("schemas"), Arc::clone(&decoder)).unwrap();
+    strange.prepare(night.bytes()).await;
+    assert!(!decoder.knows(V11), "no public authority vouches for it");
+    assert_eq!(*registry.state.asked.lock().unwrap(), BTreeMap::new(), "so it has not seen the password");
+
+    let authority = state.path().join("ca.pem");
+    std::fs::write(&authority, made.cert.pem()).unwrap();
+    (settings.authority, settings.patience_s) = (Some(authority), 30);
+    let trusting = Schemas::open(&settings, state.path().join("schemas"), Arc::clone(&decoder)).unwrap();
+    trusting.prepare(night.bytes()).await;
+    assert_eq!(night.decoded(&decoder), night.candids);
 }
 
 /// Runs packets through a pipeline, two to a batch.
