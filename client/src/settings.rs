@@ -87,10 +87,15 @@ impl Settings {
 fn overlay(base: &mut Table, over: Table) {
     for (key, value) in over {
         match (base.get_mut(&key), value) {
-            (Some(Value::Table(base)), Value::Table(over)) => overlay(base, over),
+            // Where a secret is, is one thing: a file is not added to a variable.
+            (Some(Value::Table(base)), Value::Table(over)) if !is_secret(&over) => overlay(base, over),
             (_, value) => drop(base.insert(key, value)),
         }
     }
+}
+
+fn is_secret(table: &Table) -> bool {
+    table.len() == 1 && ["file", "variable"].iter().any(|key| table.contains_key(*key))
 }
 
 fn set(table: &mut Table, path: &[&str], value: Value) {
@@ -133,6 +138,14 @@ mod tests {
         let (queue, ended) = load("[queue]\nlength = 9", &variables);
         assert_eq!((queue.unwrap(), ended), (Queue { length: 16, name: "b c".to_owned() }, Ok(())));
         assert_eq!(load("[queue]\nlength = 9", &[]).0.unwrap().length, 9);
+    }
+
+    #[test]
+    fn a_file_with_a_secret_takes_the_place_of_a_variable() {
+        let (defaults, own) = ("[a]\nuri = { variable = 'X' }", "[a]\nuri = { file = 'x' }");
+        let mut settings = Settings::layered(defaults, Some((Path::new("boom.toml"), own)), "NONE__", [].into_iter());
+        let section: Option<Table> = settings.section("a");
+        assert_eq!(section, own.parse::<Table>().unwrap()["a"].as_table().cloned());
     }
 
     #[test]

@@ -26,8 +26,8 @@ pub struct Layout {
     pub streams: Vec<Stream>,
     /// Directory of filters.
     pub filters: PathBuf,
-    /// TOML that is added to every node's configuration.
-    pub node: String,
+    /// Variables for the nodes, beside what every one is told.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 /// A stream of a test.
@@ -170,10 +170,9 @@ impl Cluster {
         format!(
             "[node]\nname = \"n{number}\"\nstate = \"{}\"\nhttp = \"127.0.0.1:0\"\nfilters = \"{}\"\n\
              [coordinators]\naddresses = {coordinators:?}\n[kafka.main]\nbrokers = \"{kafka}\"\n\
-             [output]\ncluster = \"main\"\npartitions = 2\ndead_letters = \"boom.dead\"\n{}",
+             [output]\ncluster = \"main\"\npartitions = 2\ndead_letters = \"boom.dead\"\n",
             state.display(),
             self.layout.filters.display(),
-            self.layout.node
         )
     }
 
@@ -189,6 +188,7 @@ impl Cluster {
         }
         let mongodb = self.detours.mongodb.clone().unwrap_or_else(|| self.servers.address(Server::Mongodb).to_owned());
         command.args(["serve", "--config"]).arg(file).env("BOOM_MONGODB_URI", mongodb);
+        command.envs(self.layout.environment.iter().map(|(name, value)| (name, value)));
         let log = self.directory.path().join(format!("n{number}.log"));
         let log = fs::File::options().create(true).append(true).read(true).open(log).expect("a log");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.try_clone().expect("a second handle"));
@@ -241,6 +241,21 @@ impl Cluster {
     pub fn node_metric(&self, number: usize, name: &str) -> Option<f64> {
         let (_, text) = get(self.nodes[number].http?, "/metrics").ok()?;
         text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// The processes that run, servers included, by name.
+    pub fn processes(&self) -> Vec<(String, u32)> {
+        let nodes = self.nodes.iter().filter_map(|node| Some((node.name.clone(), node.running.as_ref()?.child.id())));
+        let coordinators = self.coordinators.iter();
+        let coordinators = coordinators.filter_map(|(name, running)| Some((name.clone(), running.as_ref()?.process())));
+        let servers = [Server::Etcd, Server::Kafka, Server::Mongodb].into_iter();
+        let servers = servers.filter_map(|server| Some((server.name().to_owned(), self.servers.process(server).ok()?)));
+        nodes.chain(coordinators).chain(servers).collect()
+    }
+
+    /// All metrics of a node, as they are exported.
+    pub fn node_metrics(&self, number: usize) -> String {
+        self.nodes[number].http.and_then(|http| get(http, "/metrics").ok()).map(|answer| answer.1).unwrap_or_default()
     }
 
     /// How many partitions the nodes have that run, as they say.

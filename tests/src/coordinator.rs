@@ -104,6 +104,11 @@ impl Coordinator {
         }
     }
 
+    /// The number of its process.
+    pub fn process(&self) -> u32 {
+        self.running.child.id()
+    }
+
     /// Its gRPC server as an URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.grpc)

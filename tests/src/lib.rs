@@ -5,6 +5,7 @@
 
 pub mod batches;
 pub mod cluster;
+pub mod compose;
 pub mod coordinator;
 pub mod emission;
 pub mod eventually;

@@ -168,7 +168,9 @@ pub fn binary(name: &str) -> PathBuf {
     let profile = if name == "boom-coordinator" {
         COORDINATOR.get_or_init(|| built(&["boom-coordinator"], &["coordinator", "proto", "client/src", "Cargo.toml"]))
     } else {
-        NODE.get_or_init(|| built(&["boom-node", "boomctl"], &["node", "client", "deploy", "Cargo.toml"]))
+        NODE.get_or_init(|| {
+            built(&["boom-node", "boomctl"], &["node", "client", "deploy/filters", "deploy/models", "Cargo.toml"])
+        })
     };
     profile.join(name)
 }

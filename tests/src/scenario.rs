@@ -61,7 +61,7 @@ impl Scenario {
     /// A cluster of three coordinators and so many nodes, which have all partitions by now.
     pub fn begin(nodes: usize) -> Self {
         let streams = vec![Stream::new("ztf", "ZTF", TOPICS[0]), Stream::new("lsst", "LSST", TOPICS[1])];
-        let layout = Layout { coordinators: 3, nodes, streams, filters: filters(), node: String::new() };
+        let layout = Layout { coordinators: 3, nodes, streams, filters: filters(), environment: Vec::new() };
         Self::of(Cluster::start(layout))
     }
 

@@ -16,7 +16,9 @@ use crate::pipeline::Pools;
 use crate::stats::{Stage, Stats};
 
 /// Bounds of the buckets of latencies, seconds.
-const BUCKETS: [f64; 14] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+const BUCKETS: [f64; 20] = [
+    0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 60.0,
+];
 
 /// A registry that reads all of a node.
 pub(super) fn registry(shared: Shared, stats: Arc<Stats>, pools: Arc<Pools>, meter: Meter) -> Registry {

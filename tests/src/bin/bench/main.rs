@@ -1,6 +1,8 @@
 //! The whole system by the clock: packets in memory go through the very pipeline of `boom-node standalone`, with its embedded store and its
 //! files, and tables say what an alert costs.
 //!
+//! `bench cluster [ALERTS]` is the same for a node of a cluster with real servers (`cluster.rs`).
+//!
 //! `cargo run --release -p boom-tests --bin bench [-- --seconds N] [--workers 1,2] [--alerts 2000,20000]`. Every row is a process of its
 //! own, so that its memory is its own; `BOOM_NODE__INPUT__BATCH` and the like change its configuration. Here is the order of the rows and their printing; `row` measures one, `packets` makes the input.
 
@@ -8,6 +10,7 @@
 #![allow(clippy::print_stdout, reason = "printing tables is what this program is for")]
 
 mod allocations;
+mod cluster;
 mod packets;
 mod row;
 mod setting;
@@ -37,6 +40,11 @@ fn main() -> anyhow::Result<()> {
     {
         println!("{}", row::measure(&Row::parse(rest)?)?);
         return Ok(());
+    }
+    if let [first, rest @ ..] = arguments.as_slice()
+        && first == "cluster"
+    {
+        return cluster::run(rest);
     }
     let options = options(&arguments)?;
     let folder = tempfile::tempdir().context("making a temporary directory")?;

@@ -18,8 +18,8 @@ const FILTERS: usize = 25;
 /// Files and folders of a bench.
 #[derive(Debug)]
 pub(crate) struct Setting {
-    packets: Option<PathBuf>,
-    catalogs: PathBuf,
+    pub(crate) packets: Option<PathBuf>,
+    pub(crate) catalogs: PathBuf,
     /// Folders of filters: copies of one, and variations of it.
     pub(crate) filters: Vec<PathBuf>,
     /// Folders of model files; none where ONNX Runtime or the models are not there.

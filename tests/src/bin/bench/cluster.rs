@@ -1,0 +1,200 @@
+//! A cluster of one node by the clock, with etcd, Kafka and MongoDB on the same machine: how many alerts a second from empty, and how long an
+//! alert takes at half of that.
+//!
+//! The alerts are in Kafka when the node starts; the rate is from the first partition that it has to the last committed result. At half the
+//! rate latencies are from Kafka's timestamp to the committed result, out of the node's own histogram.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use boom_tests::cluster::{Cluster, Layout, Stream};
+use boom_tests::kafka::Topic;
+use comfy_table::Table;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+
+use crate::packets::Packets;
+use crate::setting::Setting;
+
+const TOPIC: &str = "ztf_bench";
+const PARTITIONS: i32 = 8;
+
+/// How long the second part sends.
+const HALF: Duration = Duration::from_secs(30);
+
+/// Runs the bench with so many alerts (20,000 when nothing is said).
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let alerts: u64 = match arguments {
+        [] => 20_000,
+        [number] => number.parse().with_context(|| format!("{number}: a number of alerts is wanted"))?,
+        _ => bail!("bench cluster [ALERTS]"),
+    };
+    let folder = tempfile::tempdir().context("making a temporary directory")?;
+    let setting = Setting::make(folder.path())?;
+    println!("{setting}");
+    let mut environment = vec![("BOOM_NODE__NODE__CATALOGS", format!("{:?}", setting.catalogs.display().to_string()))];
+    if let [models, ..] = setting.models.as_slice() {
+        environment.push(("BOOM_NODE__NODE__MODELS", format!("[{:?}]", models.display().to_string())));
+    }
+    let streams = vec![Stream::new("ztf", "ZTF", TOPIC)];
+    let filters = setting.filters[0].clone();
+    let mut cluster = Cluster::start(Layout { coordinators: 1, nodes: 1, streams, filters, environment });
+    Topic::make(cluster.kafka(), TOPIC, PARTITIONS);
+    let mut sender = Sender::open(cluster.kafka(), Packets::open(setting.packets.as_deref())?)?;
+    for _ in 0..alerts {
+        sender.send()?;
+    }
+    sender.finish()?;
+
+    let before = usage(&cluster);
+    cluster.start_node(0);
+    cluster.wait("it has a partition", |cluster| cluster.partitions()[0] > 0);
+    let began = Instant::now();
+    done(&cluster, alerts);
+    let rate = alerts as f64 / began.elapsed().as_secs_f64();
+    let after = usage(&cluster);
+    println!("\n{alerts} alerts from empty: {rate:.0} alerts/s\n{}", table(&before, &after, alerts));
+
+    let start = histogram(&cluster)?;
+    let sent = sender.paced(rate / 2.0)?;
+    done(&cluster, alerts + sent);
+    let latency = difference(&start, &histogram(&cluster)?);
+    let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|quantile| quantile_of(&latency, quantile) * 1e3);
+    println!("\n{sent} alerts at {:.0} alerts/s: p50 {p50:.0} ms, p95 {p95:.0} ms, p99 {p99:.0} ms", rate / 2.0);
+    let node = |usage: &[Used]| usage.iter().find(|used| used.name == "n0").map_or(Used::default(), Clone::clone);
+    let cpu = node(&after).cpu_seconds * 1e3 / alerts as f64;
+    let memory = node(&usage(&cluster)).peak_mb;
+    println!(
+        "alerts_per_s={rate:.0} cpu_ms_per_alert={cpu:.2} p50_ms={p50:.0} p99_ms={p99:.0} node_rss_mb={memory:.0}"
+    );
+    Ok(())
+}
+
+/// Waits until so many alerts are committed, however long that takes.
+fn done(cluster: &Cluster, alerts: u64) {
+    let committed = || cluster.node_metric(0, "boom_node_alerts_total").unwrap_or_default() as u64;
+    while committed() < alerts {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Sends packets as a survey does.
+struct Sender {
+    producer: BaseProducer,
+    packets: Packets,
+    sent: u64,
+}
+
+impl Sender {
+    fn open(brokers: &str, packets: Packets) -> anyhow::Result<Self> {
+        let mut settings = ClientConfig::new();
+        settings.set("bootstrap.servers", brokers).set("enable.idempotence", "true").set("linger.ms", "2");
+        Ok(Self { producer: settings.create()?, packets, sent: 0 })
+    }
+
+    fn send(&mut self) -> anyhow::Result<()> {
+        let packet = self.packets.packet();
+        let partition = (self.sent % u64::from(PARTITIONS.cast_unsigned())) as i32;
+        self.sent += 1;
+        let mut record = BaseRecord::<(), [u8]>::to(TOPIC).partition(partition).payload(&packet);
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    self.producer.poll(Duration::from_millis(5));
+                    record = back;
+                }
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn finish(&self) -> anyhow::Result<()> {
+        Ok(self.producer.flush(Duration::from_secs(60))?)
+    }
+
+    /// Sends so many a second for a while; gives how many there were.
+    fn paced(&mut self, rate: f64) -> anyhow::Result<u64> {
+        let (began, before) = (Instant::now(), self.sent);
+        while began.elapsed() < HALF {
+            let due = (began.elapsed().as_secs_f64() * rate) as u64;
+            while self.sent - before < due {
+                self.send()?;
+            }
+            self.producer.poll(Duration::from_millis(2));
+        }
+        self.finish()?;
+        Ok(self.sent - before)
+    }
+}
+
+/// What a process has used.
+#[derive(Debug, Clone, Default)]
+struct Used {
+    name: String,
+    cpu_seconds: f64,
+    peak_mb: f64,
+}
+
+fn usage(cluster: &Cluster) -> Vec<Used> {
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    let of = |(name, process): (String, u32)| {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default();
+        let stat = read("stat");
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let time = |field: usize| fields.get(field).and_then(|text| text.parse::<f64>().ok()).unwrap_or_default();
+        let status = read("status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        let peak_mb = peak.and_then(|text| text.trim().parse::<f64>().ok()).unwrap_or_default() / 1024.0;
+        Used { name, cpu_seconds: (time(11) + time(12)) / ticks, peak_mb }
+    };
+    cluster.processes().into_iter().map(of).collect()
+}
+
+fn table(before: &[Used], after: &[Used], alerts: u64) -> Table {
+    let mut table = crate::table(["process", "CPU s", "ms CPU/alert", "peak MB"]);
+    for used in after {
+        let former = before.iter().find(|former| former.name == used.name).map_or(0.0, |former| former.cpu_seconds);
+        let cpu = used.cpu_seconds - former;
+        table.add_row([
+            used.name.clone(),
+            format!("{cpu:.1}"),
+            format!("{:.2}", cpu * 1e3 / alerts as f64),
+            format!("{:.0}", used.peak_mb),
+        ]);
+    }
+    table
+}
+
+/// Upper bounds in seconds, and how many latencies lie up to each.
+fn histogram(cluster: &Cluster) -> anyhow::Result<Vec<(f64, f64)>> {
+    let text = cluster.node_metrics(0);
+    let bucket = |line: &str| {
+        let rest = line.strip_prefix("boom_node_stage_latency_seconds_bucket{")?;
+        let (labels, count) = rest.split_once("} ")?;
+        let bound = labels.split("le=\"").nth(1)?.split('"').next()?;
+        let bound = if bound == "+Inf" { f64::INFINITY } else { bound.parse().ok()? };
+        labels.contains("end_to_end").then_some((bound, count.trim().parse().ok()?))
+    };
+    let buckets: Vec<(f64, f64)> = text.lines().filter_map(bucket).collect();
+    if buckets.is_empty() { bail!("the node exports no latencies:\n{text}") } else { Ok(buckets) }
+}
+
+fn difference(before: &[(f64, f64)], after: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    before.iter().zip(after).map(|(before, after)| (after.0, after.1 - before.1)).collect()
+}
+
+/// A quantile in seconds, even within a bucket.
+fn quantile_of(buckets: &[(f64, f64)], quantile: f64) -> f64 {
+    let wanted = buckets.last().map_or(0.0, |last| last.1) * quantile;
+    let (mut low, mut below) = (0.0, 0.0);
+    for &(bound, count) in buckets {
+        if count >= wanted && count > below {
+            let high = if bound.is_finite() { bound } else { low };
+            return low + (high - low) * (wanted - below) / (count - below);
+        }
+        (low, below) = (bound, count);
+    }
+    low
+}
