@@ -11,6 +11,7 @@ pub mod config;
 pub mod filters;
 pub mod pipeline;
 pub mod pool;
+pub mod schemas;
 pub mod scorer;
 pub mod setup;
 pub mod simulated_sky;

@@ -25,6 +25,7 @@ pub use self::item::{Begin, End, Item};
 use crate::books::{Books, Fate, UNKNOWN_SURVEY, Verdict};
 use crate::compute::{Compute, Panicked};
 use crate::pool::Pool;
+use crate::schemas::Schemas;
 use crate::sink::{Progress, Sink};
 use crate::source::Packet;
 use crate::stage::enrich::{Enriched, Enricher};
@@ -54,6 +55,8 @@ pub enum Error<E: std::error::Error + 'static> {
 pub struct Pipeline<S> {
     /// Packets to alerts.
     pub decoder: Arc<Decoder>,
+    /// Where writer schemas come from that the decoder does not have; none: from nowhere.
+    pub schemas: Option<Arc<Schemas>>,
     /// Documents.
     pub store: S,
     /// Matches, scores, properties.
@@ -261,6 +264,9 @@ impl<S: Store> Pipeline<S> {
             timestamp: packet.timestamp,
         });
         let passed = passed.collect();
+        if let Some(schemas) = &self.schemas {
+            schemas.prepare(packets.iter().map(|packet| packet.bytes.as_slice())).await;
+        }
         let decoder = Arc::clone(&self.decoder);
         let Decoded { received, dead } =
             self.stage(quota::Stage::Ingest, packets.len(), move || decode(&decoder, packets)).await?;
