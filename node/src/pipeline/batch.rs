@@ -12,7 +12,8 @@ use boom_sky::survey::Survey;
 use boom_store::documents::{Claim, Complete, Ingested, Sequence};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Answer, Decided, Passed, Pipeline, Turn};
+use super::order::{Turn, objects};
+use super::{Answer, Decided, Passed, Pipeline};
 use crate::books::{Fate, UNKNOWN_SURVEY};
 use crate::compute::{Panicked, one_by_one, unpanicked};
 use crate::source::Packet;
@@ -70,11 +71,9 @@ impl<S: Store> Pipeline<S> {
         let received = Arc::new(received);
 
         let waiting = Instant::now();
-        let ingested = match turn.before.await {
-            Ok(()) => self.store.ingest(sequence, Arc::clone(&received)).await?,
-            Err(_) => return Err(Panicked::from("the batch before this one was given up").into()),
-        };
-        let _ = turn.next.send(());
+        let storing = turn.come(S::ORDER, sequence, objects(&received)).await?;
+        let ingested = self.store.ingest(sequence, Arc::clone(&received)).await?;
+        storing.done();
         self.stats.record(Stage::Store, received.len(), waiting.elapsed(), Duration::ZERO);
 
         let stored = Arc::new(Stored { packets, received, ingested });

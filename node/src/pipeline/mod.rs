@@ -1,12 +1,13 @@
 //! The way of a batch through the stages, and the order in which batches are stored and committed.
 //!
 //! Each batch is one task that reads top to bottom: decode, store, enrich, filter. Decoding, enriching and filtering of different batches run
-//! side by side on the compute threads; storing and committing keep the order of the input, so that the same input gives the same answer
-//! whatever the number of threads. How many batches may be under way is bounded, and so is memory.
+//! side by side on the compute threads; committing keeps the order of the input, and storing the order that the store needs, so that the same
+//! input gives the same answer whatever the number of threads. How many batches may be under way is bounded, and so is memory.
 
 mod batch;
 mod emit;
 mod item;
+mod order;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,12 +17,13 @@ use std::time::Instant;
 use boom_plan::quota;
 use boom_sky::schema::Decoder;
 use boom_store::documents::Sequence;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
 use self::emit::Emitter;
 pub use self::item::{Begin, End, Item};
+use self::order::{Turn, Turns};
 use crate::books::{Books, Fate, Verdict};
 use crate::compute::{Compute, Panicked};
 use crate::pool::Pool;
@@ -167,12 +169,6 @@ struct Answer {
     verdict: Verdict,
 }
 
-/// The place of a batch in the order of storing.
-struct Turn {
-    before: oneshot::Receiver<()>,
-    next: oneshot::Sender<()>,
-}
-
 impl<S: Store> Pipeline<S> {
     /// Runs until `items` ends, then commits what is left and gives the books. `progress` and `books` are where an earlier run had come to.
     ///
@@ -195,9 +191,7 @@ impl<S: Store> Pipeline<S> {
     /// Makes batches of what flows in, until it ends or the emitter has failed, whose error then says why.
     async fn feed(self: Arc<Self>, mut items: mpsc::Receiver<Item>, work: mpsc::Sender<Work>) {
         let room = Arc::new(Semaphore::new(self.batches_in_flight));
-        let (first, mut before) = oneshot::channel();
-        // The first batch has nobody to wait for.
-        let _ = first.send(());
+        let mut turns = Turns::default();
         let mut inputs = Inputs::default();
         let mut sequence = 0;
         let mut came = Vec::new();
@@ -216,9 +210,7 @@ impl<S: Store> Pipeline<S> {
                             None => Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed"),
                         };
                         sequence += 1;
-                        let (next, after) = oneshot::channel();
-                        let turn = Turn { before: std::mem::replace(&mut before, after), next };
-                        Work::Batch(self.start(sequence, packets, turn, permit))
+                        Work::Batch(self.start(sequence, packets, turns.next(), permit))
                     }
                 };
                 if work.send(next).await.is_err() {
