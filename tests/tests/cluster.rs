@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use boom_tests::cluster::End;
+use boom_tests::kafka::Topic;
 use boom_tests::scenario::{Scenario, report};
 use boom_tests::servers::Server;
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,7 +19,21 @@ fn starts(scenario: &Scenario, nodes: usize) -> usize {
 
 #[test]
 fn a_night_goes_through_a_cluster_as_through_standalone() {
-    Scenario::begin(2).finish();
+    let scenario = Scenario::begin(2);
+    let topics: Vec<_> = ["ztf_night", "lsst_night"].map(|name| Topic::of(scenario.cluster.kafka(), name)).into();
+    let cluster = scenario.finish();
+    // Nobody waits for the offsets of the group: they come to what the progress is by themselves.
+    let committed = cluster.output().committed();
+    let progress = |stream: &str, topic: &Topic| {
+        let of = |number: i32| committed.partitions.get(&format!("{stream}/{}/{number}", topic.name()));
+        let all: BTreeMap<_, _> = (0..8).filter_map(|number| Some((number, of(number)?.next))).collect();
+        all
+    };
+    for (stream, topic, partitions) in [("ztf", &topics[0], 8), ("lsst", &topics[1], 4)] {
+        let progress = progress(stream, topic);
+        assert_eq!(progress.len(), partitions as usize, "alerts are on all partitions");
+        cluster.wait("the group's offsets are the progress", |_| topic.group_offsets("boom", partitions) == progress);
+    }
 }
 
 #[test]

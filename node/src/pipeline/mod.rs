@@ -25,6 +25,7 @@ pub use self::item::{Begin, End, Item};
 use crate::books::{Books, Fate, UNKNOWN_SURVEY, Verdict};
 use crate::compute::{Compute, Panicked};
 use crate::pool::Pool;
+use crate::positions::Positions;
 use crate::sink::{Progress, Sink};
 use crate::source::Packet;
 use crate::stage::enrich::{Enriched, Enricher};
@@ -68,6 +69,8 @@ pub struct Pipeline<S> {
     pub gate: Gate,
     /// Measurements.
     pub stats: Arc<Stats>,
+    /// How far the inputs are.
+    pub positions: Arc<Positions>,
     /// The time, JD.
     pub clock: fn() -> f64,
     /// Packets that travel together.
@@ -154,7 +157,19 @@ struct Decided {
     verdicts: Vec<Answer>,
     results: Vec<(usize, ResultRecord)>,
     dead: Vec<DeadLetter>,
+    _place: Place,
+}
+
+/// The place of a batch among those that may be under way; it is free again when this is dropped.
+struct Place {
+    stats: Arc<Stats>,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.stats.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What the filters made of a batch.
@@ -242,8 +257,9 @@ impl<S: Store> Pipeline<S> {
         permit: OwnedSemaphorePermit,
     ) -> JoinHandle<Result<Decided, crate::store::Error>> {
         self.stats.in_flight.fetch_add(1, Ordering::Relaxed);
+        let place = Place { stats: Arc::clone(&self.stats), _permit: permit };
         let span = tracing::debug_span!("batch", sequence, packets = packets.len());
-        tokio::spawn(Arc::clone(self).batch(sequence, packets, turn, permit).instrument(span))
+        tokio::spawn(Arc::clone(self).batch(sequence, packets, turn, place).instrument(span))
     }
 
     /// One batch, from packets to verdicts.
@@ -252,7 +268,7 @@ impl<S: Store> Pipeline<S> {
         sequence: Sequence,
         packets: Vec<Packet>,
         turn: Turn,
-        permit: OwnedSemaphorePermit,
+        place: Place,
     ) -> Result<Decided, crate::store::Error> {
         let arrived = Instant::now();
         let passed = packets.iter().map(|packet| Passed {
@@ -289,9 +305,9 @@ impl<S: Store> Pipeline<S> {
         let ingested = Arc::new(ingested);
         let enriched = self.enrich(sequence, &received, &ingested).await?;
         let Filtered { filters, sources, verdicts, results } = self.filter(received, ingested, enriched).await?;
-        let (finished, _permit) = (Instant::now(), permit);
+        let (finished, _place) = (Instant::now(), place);
         #[rustfmt::skip]
-        let decided = Decided { sequence, arrived, finished, passed, fates, filters, sources, verdicts, results, dead, _permit };
+        let decided = Decided { sequence, arrived, finished, passed, fates, filters, sources, verdicts, results, dead, _place };
         Ok(decided)
     }
 
