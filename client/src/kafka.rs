@@ -122,20 +122,11 @@ impl Connection {
 
     /// A client with further settings.
     pub fn client<C: FromClientConfigAndContext<Context>>(&self, settings: &[(&str, &str)]) -> Result<C, Error> {
-        self.client_with(Context, settings)
-    }
-
-    /// A client with further settings, and a context of one's own, which should give to [`Context`] what is for the log.
-    pub fn client_with<X, C>(&self, context: X, settings: &[(&str, &str)]) -> Result<C, Error>
-    where
-        X: ClientContext,
-        C: FromClientConfigAndContext<X>,
-    {
         let mut config = self.config()?;
         for (key, value) in settings {
             config.set(*key, *value);
         }
-        config.create_with_context(context).map_err(|error| Error::Client(without_value(&error)))
+        config.create_with_context(Context).map_err(|error| Error::Client(without_value(&error)))
     }
 }
 

@@ -79,10 +79,10 @@ impl Positions {
         }
     }
 
-    /// An input ends there by now.
+    /// An input ends there by now, or further on.
     pub fn ends(&self, source: &str, end: u64) {
         if let Some(position) = self.held().get_mut(source) {
-            position.end = Some(end);
+            position.end = position.end.max(Some(end));
         }
     }
 
@@ -174,8 +174,7 @@ mod tests {
         assert_eq!(lag(&positions, 3000), Some((2, Some(1400))));
         positions.ends("a", 20);
         assert_eq!(lag(&positions, 1000), Some((8, Some(0))), "a broker's clock may be ahead");
-        positions.decided("a", 14);
-        positions.ends("a", 14);
+        positions.decided("a", 20);
         assert_eq!(
             lag(&positions, i64::MAX),
             Some((0, Some(0))),

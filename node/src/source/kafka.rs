@@ -4,10 +4,9 @@
 //! partitions are paused and the thread polls on; when it is half empty they go on. A broker that is away is waited for. What a reader
 //! must know of (offsets that are gone, a topic that is missing) is an [`Event`].
 
-mod group;
 mod poll;
 mod queue;
-mod told;
+mod watch;
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,10 +17,10 @@ use rdkafka::consumer::BaseConsumer;
 
 use self::poll::Poller;
 use self::queue::Queue;
-use self::told::Told;
+use self::watch::Watcher;
 use super::{Packet, Source, SourceError};
 use crate::positions::Positions;
-use boom_client::kafka::{Connection, Error};
+use boom_client::kafka::{Connection, Context, Error};
 
 /// What is read, and how much of it may wait.
 #[derive(Debug, Clone)]
@@ -188,20 +187,27 @@ impl Kafka {
             ("auto.offset.reset", "error"),
             ("isolation.level", "read_committed"),
             ("queued.max.messages.kbytes", &kilobytes),
-            // So often the client says where partitions end, by what brokers told it anyway.
-            ("statistics.interval.ms", "1000"),
         ];
-        let consumer: BaseConsumer<Told> = config.connection.client_with(Told::default(), &settings)?;
+        let consumer: Arc<BaseConsumer<Context>> = Arc::new(config.connection.client(&settings)?);
         let (commands, orders) = unbounded();
         let (events, happened) = unbounded();
         let queue = Arc::new(Queue::new(config.queue_bytes, Arc::clone(&config.counters)));
-        let poller = Poller::new(consumer, Arc::clone(&queue), (orders, events), config);
-        let thread = std::thread::Builder::new().name("kafka".to_owned()).spawn(move || poller.run());
-        let poller = thread.map_err(|error| Error::Client(format!("its thread does not start: {error}")))?;
+        let (watch, begun) = unbounded();
+        let (positions, counters) = (Arc::clone(&config.positions), Arc::clone(&config.counters));
+        let watcher = Watcher::new(Arc::clone(&consumer), positions, counters);
+        // Nobody waits for it: it ends when it has said what there is to say after the poller has ended.
+        thread("kafka-watch", move || watcher.run(&begun))?;
+        let poller = Poller::new(consumer, Arc::clone(&queue), (orders, events, watch), config);
+        let poller = thread("kafka", move || poller.run())?;
         let brokers = config.connection.brokers.clone();
         let source = Self { queue: Arc::clone(&queue), brokers, poller: Some(poller) };
         Ok((source, Control { queue, commands }, happened))
     }
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.map_err(|error| Error::Client(format!("its thread {name} does not start: {error}")))
 }
 
 impl Control {

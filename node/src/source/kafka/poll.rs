@@ -11,11 +11,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::group::Group;
 use super::queue::Queue;
-use super::told::Told;
 use super::{Command, Config, Counters, Event, Packet, Partition, Start};
 use crate::positions::Positions;
+use boom_client::kafka::Context;
 
 /// The longest that a poll waits: orders are seen as soon.
 const POLL: Duration = Duration::from_millis(50);
@@ -27,13 +26,13 @@ const ASK: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(500);
 
 pub(super) struct Poller {
-    consumer: BaseConsumer<Told>,
+    consumer: Arc<BaseConsumer<Context>>,
     queue: Arc<Queue>,
     orders: Receiver<Command>,
     events: Sender<Event>,
+    watch: Sender<Partition>,
     positions: Arc<Positions>,
     counters: Arc<Counters>,
-    group: Group,
     reading: BTreeMap<(String, i32), Reading>,
     waiting: Vec<Waiting>,
     paused: bool,
@@ -77,14 +76,14 @@ fn begin(progress: u64, first: u64, end: u64) -> Begin {
 
 impl Poller {
     pub(super) fn new(
-        consumer: BaseConsumer<Told>,
+        consumer: Arc<BaseConsumer<Context>>,
         queue: Arc<Queue>,
-        (orders, events): (Receiver<Command>, Sender<Event>),
+        (orders, events, watch): (Receiver<Command>, Sender<Event>, Sender<Partition>),
         config: &Config,
     ) -> Self {
         let (positions, counters) = (Arc::clone(&config.positions), Arc::clone(&config.counters));
-        let (group, reading, waiting, paused) = (Group::new(), BTreeMap::new(), Vec::new(), false);
-        Self { consumer, queue, orders, events, positions, counters, group, reading, waiting, paused }
+        let (reading, waiting, paused) = Default::default();
+        Self { consumer, queue, orders, events, watch, positions, counters, reading, waiting, paused }
     }
 
     pub(super) fn run(mut self) {
@@ -94,19 +93,6 @@ impl Poller {
             }
             if let Err(error) = self.step() {
                 self.queue.fail(error.to_string());
-            }
-            self.hear();
-            self.group.step(&self.consumer, &self.positions, &self.counters);
-        }
-        self.group.finish(&self.consumer, &self.positions, &self.counters);
-    }
-
-    /// Takes in where partitions end.
-    fn hear(&self) {
-        let Some(ends) = self.consumer.context().ends() else { return };
-        for (key, reading) in &self.reading {
-            if let Some(end) = ends.get(key) {
-                self.positions.ends(&reading.source, *end);
             }
         }
     }
@@ -278,7 +264,8 @@ impl Poller {
         let key = (partition.topic.clone(), partition.number);
         let source: Arc<str> = Arc::from(partition.to_string());
         self.positions.begun(&source, next, end);
-        self.group.begin(&source, &partition);
+        // A watcher that has ended watches nothing more.
+        let _ = self.watch.send(partition.clone());
         self.reading.insert(key, Reading { partition, source, generation: waiting.generation, next });
         Ok(())
     }
