@@ -12,6 +12,7 @@ pub mod filters;
 pub mod pipeline;
 pub mod pool;
 pub mod positions;
+pub mod schemas;
 pub mod scorer;
 pub mod setup;
 pub mod simulated_sky;

@@ -104,6 +104,7 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
     let (_unchanging, held) = watch::channel(Arc::clone(&filters));
     let pipeline = Arc::new(Pipeline {
         decoder,
+        schemas: None,
         store: Embedded::new(documents, compute.clone()),
         enricher,
         filters: held,

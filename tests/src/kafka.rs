@@ -81,6 +81,16 @@ impl KafkaOutput {
         (0..PARTITIONS).map(end).sum()
     }
 
+    /// Where the topic of the progress ends, whole and as far as it is decided: they differ while a transaction is open.
+    pub fn ends(&self) -> [Option<i64>; 2] {
+        ["read_uncommitted", "read_committed"].map(|isolation| {
+            let mut config = ClientConfig::new();
+            config.set("bootstrap.servers", &self.brokers).set("isolation.level", isolation).set("group.id", "test");
+            let consumer: BaseConsumer = config.create().expect("a consumer");
+            consumer.fetch_watermarks(&self.config("").progress, 0, PATIENCE).ok().map(|(_, end)| end)
+        })
+    }
+
     /// The settings of a sink with a producer of that name.
     pub fn config(&self, name: &str) -> Config {
         let topic = |of: &str| format!("{}.{of}", self.prefix);

@@ -34,6 +34,21 @@ fn a_night_goes_through_a_cluster_as_through_standalone() {
         assert_eq!(progress.len(), partitions as usize, "alerts are on all partitions");
         cluster.wait("the group's offsets are the progress", |_| topic.group_offsets("boom", partitions) == progress);
     }
+    cluster.wait("each node shows the lag of its own partitions, and nothing waits", |cluster| {
+        let held = cluster.partitions();
+        let shown = |node, name| series(&cluster.node_metrics(node), name);
+        held.iter().sum::<usize>() == 12
+            && (0..2).all(|node| {
+                ["boom_node_lag_alerts", "boom_node_lag_seconds"].map(|name| shown(node, name))
+                    == [vec![0.0; held[node]], vec![0.0; held[node]]]
+            })
+    });
+}
+
+/// The values of all series of a metric.
+fn series(text: &str, name: &str) -> Vec<f64> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.rsplit(' ').next());
+    lines.map(|value| value.parse().unwrap()).collect()
 }
 
 #[test]

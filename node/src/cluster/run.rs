@@ -1,7 +1,7 @@
 //! Puts a node of a cluster together, and runs it until it has left.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -10,6 +10,7 @@ use boom_client::channel::Cluster;
 use boom_plan::id::NodeId;
 use boom_plan::message::NodeInfo;
 use boom_plan::node::{Config as Machine, Node};
+use boom_sky::schema::Decoder;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,7 @@ use crate::compute::Compute;
 use crate::config::Config;
 use crate::filters::{Place, Watch};
 use crate::pipeline::{Gate, Pipeline, Pools};
+use crate::schemas::Schemas;
 use crate::setup::{self, usage};
 use crate::sink::kafka::Config as Output;
 use crate::stage::enrich::Enricher;
@@ -76,8 +78,10 @@ async fn run_with(
     let enricher = Arc::new(enricher(&config)?);
     let provenance = Arc::new(setup::provenance(&enricher));
     let (stats, pools) = (Arc::new(Stats::default()), Arc::new(Pools::even(1)));
+    let decoder = setup::decoder(None, settings.schemas.as_deref(), &config)?;
     let pipeline = Pipeline {
-        decoder: setup::decoder(None, settings.schemas.as_deref(), &config)?,
+        schemas: schemas(&config, &decoder)?,
+        decoder,
         store,
         enricher,
         filters: filters.receiver.clone(),
@@ -132,6 +136,15 @@ fn enricher(config: &Config) -> anyhow::Result<Enricher> {
     let settings = &config.node;
     let models = setup::models(&settings.models, config)?;
     Ok(Enricher::new(models, setup::catalogs(settings.catalogs.as_deref(), config)?))
+}
+
+/// The schema registry, if there is one.
+fn schemas(config: &Config, decoder: &Arc<Decoder>) -> anyhow::Result<Option<Arc<Schemas>>> {
+    if config.schemas.registry.is_empty() {
+        return Ok(None);
+    }
+    let cache = Path::new(&config.node.state).join("schemas");
+    Schemas::open(&config.schemas, cache, Arc::clone(decoder)).map(Some).map_err(usage)
 }
 
 fn output(config: &Config) -> anyhow::Result<Output> {
