@@ -112,6 +112,7 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
         pools: Arc::new(Pools::even(threads)),
         gate: Gate::open(),
         stats: Arc::clone(&stats),
+        positions: Arc::default(),
         clock: setup::now,
         batch: config.input.batch,
         batches_in_flight: config.input.batches_in_flight,

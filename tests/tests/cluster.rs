@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use boom_tests::cluster::End;
+use boom_tests::kafka::Topic;
 use boom_tests::scenario::{Scenario, report};
 use boom_tests::servers::Server;
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,7 +19,36 @@ fn starts(scenario: &Scenario, nodes: usize) -> usize {
 
 #[test]
 fn a_night_goes_through_a_cluster_as_through_standalone() {
-    Scenario::begin(2).finish();
+    let scenario = Scenario::begin(2);
+    let topics: Vec<_> = ["ztf_night", "lsst_night"].map(|name| Topic::of(scenario.cluster.kafka(), name)).into();
+    let cluster = scenario.finish();
+    // Nobody waits for the offsets of the group: they come to what the progress is by themselves.
+    let committed = cluster.output().committed();
+    let progress = |stream: &str, topic: &Topic| {
+        let of = |number: i32| committed.partitions.get(&format!("{stream}/{}/{number}", topic.name()));
+        let all: BTreeMap<_, _> = (0..8).filter_map(|number| Some((number, of(number)?.next))).collect();
+        all
+    };
+    for (stream, topic, partitions) in [("ztf", &topics[0], 8), ("lsst", &topics[1], 4)] {
+        let progress = progress(stream, topic);
+        assert_eq!(progress.len(), partitions as usize, "alerts are on all partitions");
+        cluster.wait("the group's offsets are the progress", |_| topic.group_offsets("boom", partitions) == progress);
+    }
+    cluster.wait("each node shows the lag of its own partitions, and nothing waits", |cluster| {
+        let held = cluster.partitions();
+        let shown = |node, name| series(&cluster.node_metrics(node), name);
+        held.iter().sum::<usize>() == 12
+            && (0..2).all(|node| {
+                ["boom_node_lag_alerts", "boom_node_lag_seconds"].map(|name| shown(node, name))
+                    == [vec![0.0; held[node]], vec![0.0; held[node]]]
+            })
+    });
+}
+
+/// The values of all series of a metric.
+fn series(text: &str, name: &str) -> Vec<f64> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.rsplit(' ').next());
+    lines.map(|value| value.parse().unwrap()).collect()
 }
 
 #[test]

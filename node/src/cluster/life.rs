@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Parts, Shared, Teller};
 use crate::books::Books;
 use crate::pipeline::{Begin, End, Error as PipelineError, Item, Pipeline};
+use crate::positions::Positions;
 use crate::sink::Progress;
 use crate::sink::kafka::{Committed, Config as Output, Error as SinkError, Kafka as Results, fence, read_committed};
 use crate::source::kafka::{self as source, Control, Kafka as Source};
@@ -61,6 +62,7 @@ impl<S: Store + Clone> Lives<S> {
             who,
             parts: Arc::clone(&self.parts),
             shared: self.shared.clone(),
+            positions: self.shared.renew_positions(),
             teller: self.teller.clone(),
             stop: stop.clone(),
         };
@@ -115,6 +117,7 @@ struct Life<S> {
     who: ProducerName,
     parts: Arc<Parts<S>>,
     shared: Shared,
+    positions: Arc<Positions>,
     teller: Teller,
     stop: CancellationToken,
 }
@@ -135,7 +138,8 @@ impl<S: Store + Clone> Life<S> {
         let (compute, provenance) = (self.parts.pipeline.compute.clone(), Arc::clone(&self.parts.provenance));
         let sink = Results::open(output, compute, provenance, self.stop.clone()).await?;
         let (items, queue) = mpsc::channel(QUEUE);
-        let pipeline = Arc::new(Pipeline { gate: self.shared.gate(self.who.clone()), ..self.parts.pipeline.clone() });
+        let (gate, positions) = (self.shared.gate(self.who.clone()), Arc::clone(&self.positions));
+        let pipeline = Arc::new(Pipeline { gate, positions, ..self.parts.pipeline.clone() });
         let mut tasks = JoinSet::new();
         let ran = pipeline.run(queue, sink, Progress::new(), Books::default());
         tasks.spawn(async { ran.await.map(drop).map_err(Error::from) });
@@ -300,8 +304,13 @@ impl<S: Store + Clone> Life<S> {
         items: mpsc::Sender<Item>,
         tasks: &mut JoinSet<Result<(), Error>>,
     ) -> Result<Control, Error> {
-        let (group, queue_bytes) = (self.parts.group.clone(), self.parts.queue_bytes);
-        let config = source::Config { connection: connection.clone(), group, queue_bytes };
+        let config = source::Config {
+            connection: connection.clone(),
+            group: self.parts.group.clone(),
+            queue_bytes: self.parts.queue_bytes,
+            positions: Arc::clone(&self.positions),
+            counters: Arc::clone(&self.parts.pipeline.stats.source),
+        };
         let (mut reader, control, events) = Source::open(&config)?;
         let (ended, end) = oneshot::channel();
         let read = move || {

@@ -89,6 +89,7 @@ async fn run_with(
         pools: Arc::clone(&pools),
         gate: Gate::open(),
         stats: Arc::clone(&stats),
+        positions: Arc::default(),
         clock: setup::now,
         batch: config.input.batch,
         batches_in_flight: config.input.batches_in_flight,
@@ -106,8 +107,8 @@ async fn run_with(
     let (told, events) = mpsc::channel(TOLD);
     let mut lives = Lives::new(parts, shared.clone(), Teller(told));
     lives.begin(identity.me.clone());
-    let meter = Meter::new(Arc::clone(&stats), Arc::clone(&pools));
-    let registry = metrics::registry(shared.clone(), stats, pools, meter.clone());
+    let meter = Meter::new(shared.clone(), Arc::clone(&stats), Arc::clone(&pools));
+    let registry = metrics::registry(meter.clone(), stats, pools, filters.receiver.clone());
     let served = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, shared.clone(), registry, served.clone()));
     let session = Session { shared, cluster, timing: config.leases, identity, lives, meter, told: events, stop };
@@ -171,5 +172,5 @@ fn shared(config: &Config, cores: usize, http: SocketAddr, identity: &Identity) 
     };
     let machine = Machine { timing: config.leases, ..Machine::new(info) };
     let node = Node::new(machine, identity.me.clone(), identity.ended);
-    Shared { node: Arc::new(Mutex::new(node)), clock: Clock(Instant::now()) }
+    Shared { node: Arc::new(Mutex::new(node)), clock: Clock(Instant::now()), positions: Arc::default() }
 }

@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 use boom_plan::quota;
 use boom_sky::survey::Survey;
 use boom_store::documents::{Claim, Complete, Ingested, Sequence};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::order::{Turn, objects};
-use super::{Answer, Decided, Passed, Pipeline};
+use super::{Answer, Decided, Passed, Pipeline, Place};
 use crate::books::{Fate, UNKNOWN_SURVEY};
 use crate::compute::{Panicked, one_by_one, unpanicked};
 use crate::source::Packet;
@@ -52,7 +51,7 @@ impl<S: Store> Pipeline<S> {
         sequence: Sequence,
         packets: Vec<Packet>,
         turn: Turn,
-        permit: OwnedSemaphorePermit,
+        place: Place,
     ) -> Result<Decided, Error> {
         let arrived = Instant::now();
         let passed = packets.iter().map(|packet| Passed {
@@ -83,9 +82,9 @@ impl<S: Store> Pipeline<S> {
         let without: HashSet<usize> = fallen.iter().map(|(at, _)| *at).collect();
         dead.extend(fallen.into_iter().map(|(_, dead)| dead));
         let fates = dead.iter().map(died).chain(stored.fates(&without)).collect();
-        let (finished, _permit) = (Instant::now(), permit);
+        let (finished, _place) = (Instant::now(), place);
         #[rustfmt::skip]
-        let decided = Decided { sequence, arrived, finished, passed, fates, filters, sources, verdicts, results, dead, _permit };
+        let decided = Decided { sequence, arrived, finished, passed, fates, filters, sources, verdicts, results, dead, _place };
         Ok(decided)
     }
 

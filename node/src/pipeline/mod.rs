@@ -27,6 +27,7 @@ use self::order::{Turn, Turns};
 use crate::books::{Books, Fate, Verdict};
 use crate::compute::{Compute, Panicked};
 use crate::pool::Pool;
+use crate::positions::Positions;
 use crate::schemas::Schemas;
 use crate::sink::{Progress, Sink};
 use crate::source::Packet;
@@ -72,6 +73,8 @@ pub struct Pipeline<S> {
     pub gate: Gate,
     /// Measurements.
     pub stats: Arc<Stats>,
+    /// How far the inputs are.
+    pub positions: Arc<Positions>,
     /// The time, JD.
     pub clock: fn() -> f64,
     /// Packets that travel together.
@@ -158,7 +161,19 @@ struct Decided {
     verdicts: Vec<Answer>,
     results: Vec<(usize, ResultRecord)>,
     dead: Vec<DeadLetter>,
+    _place: Place,
+}
+
+/// The place of a batch among those that may be under way; it is free again when this is dropped.
+struct Place {
+    stats: Arc<Stats>,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.stats.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What one filter said of one alert of a batch.
@@ -228,8 +243,9 @@ impl<S: Store> Pipeline<S> {
         permit: OwnedSemaphorePermit,
     ) -> JoinHandle<Result<Decided, crate::store::Error>> {
         self.stats.in_flight.fetch_add(1, Ordering::Relaxed);
+        let place = Place { stats: Arc::clone(&self.stats), _permit: permit };
         let span = tracing::debug_span!("batch", sequence, packets = packets.len());
-        tokio::spawn(Arc::clone(self).batch(sequence, packets, turn, permit).instrument(span))
+        tokio::spawn(Arc::clone(self).batch(sequence, packets, turn, place).instrument(span))
     }
 }
 

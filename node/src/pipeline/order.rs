@@ -36,7 +36,7 @@ pub(super) enum Storing {
     /// Of all batches.
     All(oneshot::Sender<()>),
     /// Of those with one of its objects.
-    Objects(Place),
+    Objects(Held),
 }
 
 /// Who comes last on each object.
@@ -45,7 +45,7 @@ struct Lanes(Mutex<HashMap<Object, (Sequence, CancellationToken)>>);
 
 /// A place behind all earlier batches that have an object in common with this one.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Held {
     lanes: Arc<Lanes>,
     sequence: Sequence,
     objects: Vec<Object>,
@@ -85,12 +85,12 @@ impl Turn {
         match order {
             Order::Input => Ok(Storing::All(self.next)),
             Order::Object => {
-                let (place, before) = self.lanes.enter(sequence, objects);
+                let (held, before) = self.lanes.enter(sequence, objects);
                 let _ = self.next.send(());
                 for before in before {
                     before.cancelled().await;
                 }
-                Ok(Storing::Objects(place))
+                Ok(Storing::Objects(held))
             }
         }
     }
@@ -101,7 +101,7 @@ impl Storing {
     pub(super) fn done(self) {
         match self {
             Self::All(next) => drop(next.send(())),
-            Self::Objects(place) => drop(place),
+            Self::Objects(held) => drop(held),
         }
     }
 }
@@ -112,7 +112,7 @@ impl Lanes {
     }
 
     /// Takes a place, in the order of the input; gives also what it is behind.
-    fn enter(self: &Arc<Self>, sequence: Sequence, mut objects: Vec<Object>) -> (Place, Vec<CancellationToken>) {
+    fn enter(self: &Arc<Self>, sequence: Sequence, mut objects: Vec<Object>) -> (Held, Vec<CancellationToken>) {
         objects.sort_unstable();
         objects.dedup();
         let done = CancellationToken::new();
@@ -120,12 +120,12 @@ impl Lanes {
         let behind = objects.iter().filter_map(|object| last.insert(object.clone(), (sequence, done.clone())));
         let behind: HashMap<Sequence, CancellationToken> = behind.collect();
         drop(last);
-        let place = Place { lanes: Arc::clone(self), sequence, objects, done };
-        (place, behind.into_values().collect())
+        let held = Held { lanes: Arc::clone(self), sequence, objects, done };
+        (held, behind.into_values().collect())
     }
 }
 
-impl Drop for Place {
+impl Drop for Held {
     fn drop(&mut self) {
         let mut last = self.lanes.last();
         for object in &self.objects {

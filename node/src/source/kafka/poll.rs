@@ -12,7 +12,8 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::queue::Queue;
-use super::{Command, Event, Packet, Partition, Start};
+use super::{Command, Config, Counters, Event, Packet, Partition, Start};
+use crate::positions::Positions;
 use boom_client::kafka::Context;
 
 /// The longest that a poll waits: orders are seen as soon.
@@ -25,10 +26,13 @@ const ASK: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(500);
 
 pub(super) struct Poller {
-    consumer: BaseConsumer<Context>,
+    consumer: Arc<BaseConsumer<Context>>,
     queue: Arc<Queue>,
     orders: Receiver<Command>,
     events: Sender<Event>,
+    watch: Sender<Partition>,
+    positions: Arc<Positions>,
+    counters: Arc<Counters>,
     reading: BTreeMap<(String, i32), Reading>,
     waiting: Vec<Waiting>,
     paused: bool,
@@ -72,12 +76,14 @@ fn begin(progress: u64, first: u64, end: u64) -> Begin {
 
 impl Poller {
     pub(super) fn new(
-        consumer: BaseConsumer<Context>,
+        consumer: Arc<BaseConsumer<Context>>,
         queue: Arc<Queue>,
-        orders: Receiver<Command>,
-        events: Sender<Event>,
+        (orders, events, watch): (Receiver<Command>, Sender<Event>, Sender<Partition>),
+        config: &Config,
     ) -> Self {
-        Self { consumer, queue, orders, events, reading: BTreeMap::new(), waiting: Vec::new(), paused: false }
+        let (positions, counters) = (Arc::clone(&config.positions), Arc::clone(&config.counters));
+        let (reading, waiting, paused) = Default::default();
+        Self { consumer, queue, orders, events, watch, positions, counters, reading, waiting, paused }
     }
 
     pub(super) fn run(mut self) {
@@ -125,7 +131,10 @@ impl Poller {
                     if let Some(reading) = self.reading.get_mut(&key) {
                         reading.next = packet.offset + 1;
                     }
-                    self.queue.push(packet, generation);
+                    let (source, offset, time) = (Arc::clone(&packet.source), packet.offset, packet.timestamp);
+                    if self.queue.push(packet, generation) {
+                        self.positions.came(&source, offset, time);
+                    }
                 }
                 Ok(())
             }
@@ -161,7 +170,7 @@ impl Poller {
         if !self.paused && self.queue.is_full() {
             self.consumer.pause(&all()?)?;
             self.paused = true;
-            self.queue.count(|counts| counts.pauses += 1);
+            self.counters.count(|counts| counts.pauses += 1);
         } else if self.paused && self.queue.is_half_empty() {
             self.consumer.resume(&all()?)?;
             self.paused = false;
@@ -180,7 +189,7 @@ impl Poller {
                 continue;
             }
             match self.find(&waiting) {
-                Ok(begin) => self.assign(waiting, begin)?,
+                Ok((begin, end)) => self.assign(waiting, begin, end)?,
                 Err(error) => {
                     self.say_missing(&mut waiting, &error);
                     waiting.due = Instant::now() + AGAIN;
@@ -195,16 +204,18 @@ impl Poller {
         let code = error.rdkafka_error_code();
         let gone = matches!(code, Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition));
         if gone && !std::mem::replace(&mut waiting.said, true) {
-            self.queue.count(|counts| counts.missing += 1);
+            tracing::error!(partition = %waiting.partition, "it is not there, and is looked for again and again: {error}");
+            self.counters.count(|counts| counts.missing += 1);
             self.say(Event::Missing { partition: waiting.partition.clone(), problem: error.to_string() });
         }
     }
 
-    fn find(&self, waiting: &Waiting) -> Result<Begin, KafkaError> {
+    /// Where to begin, and where the partition ends.
+    fn find(&self, waiting: &Waiting) -> Result<(Begin, u64), KafkaError> {
         let (topic, number) = (&waiting.partition.topic, waiting.partition.number);
         let (first, end) = self.consumer.fetch_watermarks(topic, number, ASK)?;
         let (first, end) = (first.max(0).cast_unsigned(), end.max(0).cast_unsigned());
-        Ok(match waiting.start {
+        let begin = match waiting.start {
             Start::Progress(progress) => begin(progress, first, end),
             Start::Earliest => Begin::At(first),
             Start::Latest => Begin::At(end),
@@ -222,22 +233,23 @@ impl Poller {
                     _ => Begin::At(end),
                 }
             }
-        })
+        };
+        Ok((begin, end))
     }
 
-    fn assign(&mut self, waiting: Waiting, begin: Begin) -> Result<(), KafkaError> {
+    fn assign(&mut self, waiting: Waiting, begin: Begin, end: u64) -> Result<(), KafkaError> {
         let partition = waiting.partition;
         let next = match begin {
             Begin::At(offset) => offset,
             Begin::Removed { from, to } => {
                 tracing::error!(%partition, "retention has removed the records {from} to {to} before they were read");
-                self.queue.count(|counts| counts.removed += to - from);
+                self.counters.count(|counts| counts.removed += to - from);
                 self.say(Event::Removed { partition: partition.clone(), from, to });
                 to
             }
             Begin::MadeAnew { progress, first, end } => {
                 tracing::error!(%partition, "the topic ends at {end} before the progress {progress}: it was made anew");
-                self.queue.count(|counts| counts.made_anew += 1);
+                self.counters.count(|counts| counts.made_anew += 1);
                 self.say(Event::MadeAnew { partition: partition.clone(), progress, end });
                 first
             }
@@ -250,7 +262,10 @@ impl Poller {
         }
         self.say(Event::Begun { partition: partition.clone(), offset: next });
         let key = (partition.topic.clone(), partition.number);
-        let source = Arc::from(partition.to_string());
+        let source: Arc<str> = Arc::from(partition.to_string());
+        self.positions.begun(&source, next, end);
+        // A watcher that has ended watches nothing more.
+        let _ = self.watch.send(partition.clone());
         self.reading.insert(key, Reading { partition, source, generation: waiting.generation, next });
         Ok(())
     }
