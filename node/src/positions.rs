@@ -15,6 +15,8 @@ struct Position {
     next: Option<u64>,
     /// The first offset that is not decided. Where nothing is committed yet, or records are gone, it is not the progress.
     from: Option<u64>,
+    /// The first offset that was not read.
+    read: Option<u64>,
     /// The first offset that is not written yet.
     end: Option<u64>,
     /// Offsets and times of the packets that were read and are not decided: as many as there is room for in the queues.
@@ -66,13 +68,13 @@ impl Positions {
             position.from = Some(at);
             position.undecided.clear();
         }
-        position.end = Some(end);
+        (position.read, position.end) = (Some(at), Some(end));
     }
 
     /// A packet was read.
     pub fn came(&self, source: &str, offset: u64, timestamp: Option<i64>) {
         if let Some(position) = self.held().get_mut(source) {
-            position.end = position.end.max(Some(offset + 1));
+            (position.read, position.end) = (Some(offset + 1), position.end.max(Some(offset + 1)));
             // It may be decided by now.
             let is_open = position.from.is_some_and(|from| from <= offset);
             position.undecided.extend(timestamp.filter(|_| is_open).map(|time| (offset, time)));
@@ -84,6 +86,13 @@ impl Positions {
         if let Some(position) = self.held().get_mut(source) {
             position.end = position.end.max(Some(end));
         }
+    }
+
+    /// The first offset of an input that was not read, if there is one.
+    pub fn unread(&self, source: &str) -> Option<u64> {
+        let inputs = self.held();
+        let position = inputs.get(source)?;
+        position.read.filter(|read| position.end.is_some_and(|end| *read < end))
     }
 
     /// What lies before `next` is decided, and that is committed.

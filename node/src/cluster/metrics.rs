@@ -135,6 +135,7 @@ impl Node {
             ("source_missing", "Partitions that were not there", counts.missing),
             ("source_pauses", "How often reading was paused, since the queue was full", counts.pauses),
             ("source_group_failures", "Failed commits of the consumers' group", counts.group_failures),
+            ("source_renewals", "New clients of Kafka after one that heard nothing any more", counts.renewals),
         ];
         for (name, help, count) in counted {
             counter(encoder, name, help, count)?;

@@ -6,6 +6,7 @@
 
 mod poll;
 mod queue;
+mod stall;
 mod watch;
 
 use std::ops::ControlFlow;
@@ -128,6 +129,8 @@ pub struct Counts {
     pub most_bytes: u64,
     /// How often the offsets of the group could not be committed.
     pub group_failures: u64,
+    /// How often a new client had to go on, since nothing came any more.
+    pub renewals: u64,
 }
 
 /// The counts of all readers of a process.
@@ -170,7 +173,12 @@ pub struct Control {
 enum Command {
     Add(Partition, Start, u64),
     Remove(Partition),
+    /// A new client goes on where this one has come to a stop, with this partition at least.
+    Renew(String),
 }
+
+/// Makes a client.
+type Open = Arc<dyn Fn() -> Result<BaseConsumer<Context>, Error> + Send + Sync>;
 
 impl Kafka {
     /// A source that reads nothing yet, the control over it, and what happens to it.
@@ -178,31 +186,37 @@ impl Kafka {
     /// # Errors
     /// The settings are wrong.
     pub fn open(config: &Config) -> Result<(Self, Control, Receiver<Event>), Error> {
-        let kilobytes = (config.queue_bytes / 1024).max(1).to_string();
-        let settings = [
-            ("group.id", config.group.as_str()),
+        let open = opener(config);
+        let (commands, orders) = unbounded();
+        let (events, happened) = unbounded();
+        let queue = Arc::new(Queue::new(config.queue_bytes, Arc::clone(&config.counters)));
+        let (watch, begun) = unbounded();
+        let (positions, counters) = (Arc::clone(&config.positions), Arc::clone(&config.counters));
+        let watcher = Watcher::new(Arc::clone(&open), positions, counters, (Arc::clone(&queue), commands.clone()))?;
+        // Nobody waits for it: it ends when it has said what there is to say after the poller has ended.
+        thread("kafka-watch", move || watcher.run(&begun))?;
+        let poller = Poller::new(open, Arc::clone(&queue), (orders, events, watch), config)?;
+        let poller = thread("kafka", move || poller.run())?;
+        let brokers = config.connection.brokers.clone();
+        let source = Self { queue: Arc::clone(&queue), brokers, poller: Some(poller) };
+        Ok((source, Control { queue, commands }, happened))
+    }
+}
+
+fn opener(config: &Config) -> Open {
+    let (connection, group) = (config.connection.clone(), config.group.clone());
+    let kilobytes = (config.queue_bytes / 1024).max(1).to_string();
+    Arc::new(move || {
+        connection.client(&[
+            ("group.id", &group),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             // What is out of range is looked at and reported, never jumped over.
             ("auto.offset.reset", "error"),
             ("isolation.level", "read_committed"),
             ("queued.max.messages.kbytes", &kilobytes),
-        ];
-        let consumer: Arc<BaseConsumer<Context>> = Arc::new(config.connection.client(&settings)?);
-        let (commands, orders) = unbounded();
-        let (events, happened) = unbounded();
-        let queue = Arc::new(Queue::new(config.queue_bytes, Arc::clone(&config.counters)));
-        let (watch, begun) = unbounded();
-        let (positions, counters) = (Arc::clone(&config.positions), Arc::clone(&config.counters));
-        let watcher = Watcher::new(Arc::clone(&consumer), positions, counters);
-        // Nobody waits for it: it ends when it has said what there is to say after the poller has ended.
-        thread("kafka-watch", move || watcher.run(&begun))?;
-        let poller = Poller::new(consumer, Arc::clone(&queue), (orders, events, watch), config);
-        let poller = thread("kafka", move || poller.run())?;
-        let brokers = config.connection.brokers.clone();
-        let source = Self { queue: Arc::clone(&queue), brokers, poller: Some(poller) };
-        Ok((source, Control { queue, commands }, happened))
-    }
+        ])
+    })
 }
 
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {

@@ -12,9 +12,9 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::queue::Queue;
-use super::{Command, Config, Counters, Event, Packet, Partition, Start};
+use super::{Command, Config, Counters, Event, Open, Packet, Partition, Start};
 use crate::positions::Positions;
-use boom_client::kafka::Context;
+use boom_client::kafka::{Context, Error};
 
 /// The longest that a poll waits: orders are seen as soon.
 const POLL: Duration = Duration::from_millis(50);
@@ -25,8 +25,12 @@ const ASK: Duration = Duration::from_secs(2);
 /// A partition that can not begin is tried again after so long.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// So many questions in a row that get no answer, and another client asks the next one.
+const DEAF: u32 = 8;
+
 pub(super) struct Poller {
-    consumer: Arc<BaseConsumer<Context>>,
+    open: Open,
+    consumer: BaseConsumer<Context>,
     queue: Arc<Queue>,
     orders: Receiver<Command>,
     events: Sender<Event>,
@@ -36,6 +40,8 @@ pub(super) struct Poller {
     reading: BTreeMap<(String, i32), Reading>,
     waiting: Vec<Waiting>,
     paused: bool,
+    /// Questions in a row that got no answer.
+    unanswered: u32,
 }
 
 /// A partition that is assigned.
@@ -76,14 +82,17 @@ fn begin(progress: u64, first: u64, end: u64) -> Begin {
 
 impl Poller {
     pub(super) fn new(
-        consumer: Arc<BaseConsumer<Context>>,
+        open: Open,
         queue: Arc<Queue>,
         (orders, events, watch): (Receiver<Command>, Sender<Event>, Sender<Partition>),
         config: &Config,
-    ) -> Self {
+    ) -> Result<Self, Error> {
+        let consumer = open()?;
         let (positions, counters) = (Arc::clone(&config.positions), Arc::clone(&config.counters));
-        let (reading, waiting, paused) = Default::default();
-        Self { consumer, queue, orders, events, watch, positions, counters, reading, waiting, paused }
+        let (reading, waiting, paused, unanswered) = Default::default();
+        #[rustfmt::skip]
+        let poller = Self { open, consumer, queue, orders, events, watch, positions, counters, reading, waiting, paused, unanswered };
+        Ok(poller)
     }
 
     pub(super) fn run(mut self) {
@@ -101,6 +110,7 @@ impl Poller {
         let (partition, wanted) = match order {
             Command::Add(partition, start, generation) => (partition, Some((start, generation))),
             Command::Remove(partition) => (partition, None),
+            Command::Renew(source) => return self.renew(&source),
         };
         self.drop_partition(&partition);
         if let Some((start, generation)) = wanted {
@@ -157,12 +167,39 @@ impl Poller {
             // It goes by itself: the client connects again.
             return Ok(());
         };
-        for reading in std::mem::take(&mut self.reading).into_values() {
+        for reading in self.reading.values() {
             self.unassign(&reading.partition)?;
+        }
+        self.begin_again();
+        Ok(())
+    }
+
+    /// All that was read is to begin where it is.
+    fn begin_again(&mut self) {
+        for reading in std::mem::take(&mut self.reading).into_values() {
             let (partition, generation, start) = (reading.partition, reading.generation, Start::Progress(reading.next));
             self.waiting.push(Waiting { partition, start, generation, due: Instant::now(), said: false });
         }
-        Ok(())
+    }
+
+    /// Goes on with a new client, since nothing comes of a partition although there is more.
+    fn renew(&mut self, source: &str) {
+        tracing::warn!(partition = %source, "nothing comes any more although there is more: a new client of Kafka goes on");
+        self.counters.count(|counts| counts.renewals += 1);
+        self.replace_client();
+    }
+
+    fn replace_client(&mut self) {
+        match (self.open)() {
+            Ok(consumer) => {
+                let deaf = std::mem::replace(&mut self.consumer, consumer);
+                // Its end may wait for brokers that it does not find.
+                std::thread::spawn(move || drop(deaf));
+                self.paused = false;
+                self.begin_again();
+            }
+            Err(error) => self.queue.fail(error.to_string()),
+        }
     }
 
     fn pause_or_resume(&mut self) -> Result<(), KafkaError> {
@@ -189,21 +226,30 @@ impl Poller {
                 continue;
             }
             match self.find(&waiting) {
-                Ok((begin, end)) => self.assign(waiting, begin, end)?,
+                Ok((begin, end)) => {
+                    self.unanswered = 0;
+                    self.assign(waiting, begin, end)?;
+                }
                 Err(error) => {
-                    self.say_missing(&mut waiting, &error);
+                    let is_gone = is_gone(&error);
+                    if is_gone {
+                        self.say_missing(&mut waiting, &error);
+                    }
                     waiting.due = Instant::now() + AGAIN;
                     self.waiting.push(waiting);
+                    self.unanswered = if is_gone { 0 } else { self.unanswered + 1 };
                 }
             }
+        }
+        if self.unanswered >= DEAF {
+            self.unanswered = 0;
+            self.replace_client();
         }
         Ok(())
     }
 
     fn say_missing(&self, waiting: &mut Waiting, error: &KafkaError) {
-        let code = error.rdkafka_error_code();
-        let gone = matches!(code, Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition));
-        if gone && !std::mem::replace(&mut waiting.said, true) {
+        if !std::mem::replace(&mut waiting.said, true) {
             tracing::error!(partition = %waiting.partition, "it is not there, and is looked for again and again: {error}");
             self.counters.count(|counts| counts.missing += 1);
             self.say(Event::Missing { partition: waiting.partition.clone(), problem: error.to_string() });
@@ -297,6 +343,12 @@ fn packet(
         fault: None,
     };
     Some((key, packet, reading.generation))
+}
+
+/// Whether an error says that there is no such topic or partition.
+fn is_gone(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition))
 }
 
 fn list<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> Result<TopicPartitionList, KafkaError> {

@@ -1,5 +1,5 @@
-//! What is done beside reading, on a thread of its own, since it may take as long as Kafka likes: asking where partitions end, and committing the
-//! group's offsets.
+//! What is done beside reading, on a thread of its own, since it may take as long as Kafka likes: asking where partitions end, seeing that
+//! reading has come to a stop, and committing the group's offsets. Its client is not the reader's, which may be deaf.
 //!
 //! The group's offsets are for other people's lag monitors: what is decided is committed there about once a second, nobody waits for it or reads
 //! it back. That it can not be done is said once, and counted.
@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use boom_client::kafka::Context;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use boom_client::kafka::{Context, Error};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::{Counters, Partition};
+use super::queue::Queue;
+use super::stall::Stalls;
+use super::{Command, Counters, Open, Partition};
 use crate::positions::Positions;
 
 /// How often it is looked whether something is decided.
@@ -26,27 +28,41 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How long Kafka may take to say where partitions end.
 const ASK: Duration = Duration::from_secs(2);
 
+/// So many questions in a row that get no answer, and another client asks the next one.
+const DEAF: u32 = 3;
+
 /// The partitions of one reader.
 pub(super) struct Watcher {
-    consumer: Arc<BaseConsumer<Context>>,
+    open: Open,
+    consumer: BaseConsumer<Context>,
+    queue: Arc<Queue>,
+    orders: Sender<Command>,
+    stalls: Stalls,
+    unanswered: u32,
     positions: Arc<Positions>,
     counters: Arc<Counters>,
     /// Partitions that were begun, and of which more may be decided, by their names as inputs.
     partitions: BTreeMap<String, Partition>,
     /// What is decided and not committed.
-    open: BTreeMap<Partition, u64>,
+    decided: BTreeMap<Partition, u64>,
     due: Instant,
     has_failed: bool,
 }
 
 impl Watcher {
     pub(super) fn new(
-        consumer: Arc<BaseConsumer<Context>>,
+        open: Open,
         positions: Arc<Positions>,
         counters: Arc<Counters>,
-    ) -> Self {
-        let (partitions, open) = Default::default();
-        Self { consumer, positions, counters, partitions, open, due: Instant::now(), has_failed: false }
+        (queue, orders): (Arc<Queue>, Sender<Command>),
+    ) -> Result<Self, Error> {
+        let consumer = open()?;
+        let (partitions, decided, stalls, unanswered, has_failed) = Default::default();
+        let due = Instant::now();
+        #[rustfmt::skip]
+        let watcher = Self { open, consumer, queue, orders, stalls, unanswered, positions, counters, partitions, decided, due,
+            has_failed };
+        Ok(watcher)
     }
 
     /// Watches what is begun, until nobody begins anything more.
@@ -72,10 +88,10 @@ impl Watcher {
 
     /// Asks what is decided by now. Gives whether something was said for the last time.
     fn collect(&mut self) -> bool {
-        let (open, mut is_last) = (&mut self.open, false);
+        let (decided, mut is_last) = (&mut self.decided, false);
         self.partitions.retain(|source, partition| {
             let Some(news) = self.positions.news(source) else { return false };
-            open.extend(news.next.map(|next| (partition.clone(), next)));
+            decided.extend(news.next.map(|next| (partition.clone(), next)));
             is_last |= news.is_last;
             !news.is_last
         });
@@ -83,13 +99,13 @@ impl Watcher {
     }
 
     fn commit(&mut self) {
-        if self.open.is_empty() {
+        if self.decided.is_empty() {
             return;
         }
-        let list = list(self.open.iter().map(|(partition, next)| (partition, Offset::Offset(next.cast_signed()))));
+        let list = list(self.decided.iter().map(|(partition, next)| (partition, Offset::Offset(next.cast_signed()))));
         match list.and_then(|list| self.consumer.commit(&list, CommitMode::Sync)) {
             Ok(()) => {
-                self.open.clear();
+                self.decided.clear();
                 self.has_failed = false;
             }
             Err(error) => {
@@ -100,18 +116,19 @@ impl Watcher {
                     );
                 }
                 // What nobody reads any more is said once: the next owner says more.
-                self.open.retain(|partition, _| self.partitions.contains_key(&partition.to_string()));
+                self.decided.retain(|partition, _| self.partitions.contains_key(&partition.to_string()));
             }
         }
     }
 
-    fn ask(&self) {
+    fn ask(&mut self) {
         if self.partitions.is_empty() {
             return;
         }
         let asked = list(self.partitions.values().map(|partition| (partition, Offset::End)));
         match asked.and_then(|asked| self.consumer.offsets_for_times(asked, ASK)) {
             Ok(ends) => {
+                self.unanswered = 0;
                 for (source, partition) in &self.partitions {
                     let Some(found) = ends.find_partition(&partition.topic, partition.number) else { continue };
                     if let (Ok(()), Offset::Offset(end)) = (found.error(), found.offset()) {
@@ -119,7 +136,27 @@ impl Watcher {
                     }
                 }
             }
-            Err(error) => tracing::debug!("asking where partitions end: {error}"),
+            Err(error) => {
+                tracing::debug!("asking where partitions end: {error}");
+                self.unanswered += 1;
+            }
+        }
+        if self.unanswered >= DEAF
+            && let Ok(consumer) = (self.open)()
+        {
+            (self.consumer, self.unanswered) = (consumer, 0);
+        }
+        self.look_for_stalls();
+    }
+
+    fn look_for_stalls(&mut self) {
+        // A reader whose queue is full reads nothing on purpose.
+        let unread = |source: &String| Some((source.clone(), self.positions.unread(source)?));
+        let sources = self.partitions.keys().filter(|_| self.queue.is_half_empty());
+        let unread = sources.filter_map(unread).collect();
+        if let Some(source) = self.stalls.see(unread, Instant::now()) {
+            // A poller that has ended reads nothing any more.
+            let _ = self.orders.send(Command::Renew(source));
         }
     }
 }
