@@ -117,7 +117,8 @@ mod tests {
         one.count("ZTF", "ztf/night/7", Fate::Repeated);
         one.count("unknown", "ztf/night/7", Fate::DeadLettered("not_avro"));
         let mut answers = Answers::default();
-        [Verdict::Passed, Verdict::Rejected, Verdict::Rejected, Verdict::Failed].map(|verdict| answers.count(verdict));
+        let verdicts = [Verdict::Passed, Verdict::Rejected, Verdict::Rejected, Verdict::Failed];
+        verdicts.into_iter().for_each(|verdict| answers.count(verdict));
         one.answered(&Arc::from("young"), answers);
         one.answered(&Arc::from("silent"), Answers::default());
         let mut sum = Tally::default();

@@ -294,6 +294,7 @@ async fn run(packets: Vec<Vec<u8>>, decoder: Arc<Decoder>, schemas: Arc<Schemas>
         pools: Arc::new(Pools::even(1)),
         gate: Gate::open(),
         stats: Arc::new(Stats::default()),
+        positions: Arc::default(),
         clock: || 2_460_000.5,
         batch: 2,
         batches_in_flight: 4,
