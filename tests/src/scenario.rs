@@ -116,6 +116,20 @@ impl Scenario {
         }
     }
 
+    /// Writes the next part of the nights bit by bit over a time, so that alerts are on their way at its end.
+    pub fn feed_during(&mut self, time: Duration, permille: u64) {
+        const BITS: u32 = 20;
+        let since = Instant::now();
+        let before: Vec<usize> = self.nights.iter().map(Night::written).collect();
+        for bit in 1..=BITS {
+            for (stream, night) in self.nights.iter_mut().enumerate() {
+                let part = alerts()[stream] * permille * u64::from(bit) / u64::from(1000 * BITS);
+                night.write_upto(&self.topics[stream], before[stream] + part as usize);
+            }
+            self.cluster.wait("the next alerts come", |_| since.elapsed() >= time * bit / BITS);
+        }
+    }
+
     /// Writes the first packets of the ZTF night once more, each to another partition than before; gives how many.
     pub fn repeat(&self, packets: usize) -> u64 {
         let night = &self.nights[0];

@@ -14,9 +14,8 @@ fn kill_9_of_a_node_at_any_moment_loses_and_repeats_nothing() {
     let mut scenario = Scenario::begin(2);
     let kills = by_form(3, 10);
     for kill in 1..=kills {
-        scenario.feed(900 / kills);
-        let (moment, node) = (Duration::from_millis(chance.below(2000)), chance.below(2) as usize);
-        scenario.pass(moment);
+        let (moment, node) = (Duration::from_millis(chance.below(3000)), chance.below(2) as usize);
+        scenario.feed_during(moment, 900 / kills);
         report(&format!("kill -9 number {kill}: of node {node} behind"), moment);
         scenario.cluster.end_node(node, End::Kill);
         scenario.cluster.start_node(node);
