@@ -109,6 +109,12 @@ pub struct Stats {
     pub failed: AtomicU64,
     /// Batches under way.
     pub in_flight: AtomicU64,
+    /// Records that retention had removed before they were read.
+    pub removed: AtomicU64,
+    /// Partitions of topics that were deleted and made anew.
+    pub made_anew: AtomicU64,
+    /// Partitions that were to be read and are not there.
+    pub missing: AtomicU64,
 }
 
 impl Default for Stats {
@@ -129,6 +135,9 @@ impl Default for Stats {
             rejected: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
+            removed: AtomicU64::new(0),
+            made_anew: AtomicU64::new(0),
+            missing: AtomicU64::new(0),
         }
     }
 }

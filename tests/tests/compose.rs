@@ -62,7 +62,7 @@ fn prometheus_takes_its_configuration() {
 }
 
 /// What monitoring is promised, as Prometheus knows it.
-const METRICS: [&str; 21] = [
+const METRICS: [&str; 24] = [
     "boom_coordinator_leader",
     "boom_coordinator_term",
     "boom_coordinator_plan_version",
@@ -72,6 +72,9 @@ const METRICS: [&str; 21] = [
     "boom_coordinator_quota_workers",
     "boom_node_alerts_total",
     "boom_node_dead_letters_total",
+    "boom_node_records_removed_total",
+    "boom_node_partitions_made_anew_total",
+    "boom_node_partitions_missing_total",
     "boom_node_filter_passed_total",
     "boom_node_filter_rejected_total",
     "boom_node_filter_failed_total",

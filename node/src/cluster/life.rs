@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use boom_client::kafka::Connection;
@@ -24,6 +25,7 @@ use crate::sink::Progress;
 use crate::sink::kafka::{Committed, Config as Output, Error as SinkError, Kafka as Results, fence, read_committed};
 use crate::source::kafka::{self as source, Control, Kafka as Source};
 use crate::source::{Source as _, SourceError};
+use crate::stats::Stats;
 use crate::store::Store;
 
 /// Items that may wait between the readers and the pipeline.
@@ -310,11 +312,14 @@ impl<S: Store + Clone> Life<S> {
                 Err(_) => ControlFlow::Break(()),
             });
             let _ = ended.send(outcome);
-            // Who listens to the events ends with the reader.
-            drop(events);
         };
-        let thread = std::thread::Builder::new().name("source".to_owned()).spawn(read);
-        thread.map_err(|error| Error::Thread(format!("the source's thread does not start: {error}")))?;
+        let stats = Arc::clone(&self.parts.pipeline.stats);
+        // Ends with the reader.
+        let listen = move || events.iter().for_each(|event| count(&stats, &event));
+        for (name, work) in [("source", Box::new(read) as Box<dyn FnOnce() + Send>), ("events", Box::new(listen))] {
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+            thread.map_err(|error| Error::Thread(format!("the thread `{name}` does not start: {error}")))?;
+        }
         let (stop, until) = (control.clone(), self.stop.clone());
         tasks.spawn(async move { Ok(end.await.unwrap_or(Ok(()))?) });
         // The reader holds the pipeline's entrance: it must end with the incarnation, however that ends.
@@ -323,6 +328,23 @@ impl<S: Store + Clone> Life<S> {
             stop.stop();
         });
         Ok(control)
+    }
+}
+
+/// Counts what happens to what is read; all but what is missing is in the log already.
+fn count(stats: &Stats, event: &source::Event) {
+    match event {
+        source::Event::Begun { .. } => {}
+        source::Event::Removed { from, to, .. } => {
+            stats.removed.fetch_add(to - from, Ordering::Relaxed);
+        }
+        source::Event::MadeAnew { .. } => {
+            stats.made_anew.fetch_add(1, Ordering::Relaxed);
+        }
+        source::Event::Missing { partition, problem } => {
+            tracing::warn!(%partition, "it is not there and is looked for again and again: {problem}");
+            stats.missing.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 

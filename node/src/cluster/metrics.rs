@@ -78,6 +78,9 @@ impl Node {
             ("filter_passed", "Alerts that a filter let through", &stats.passed),
             ("filter_rejected", "Alerts that a filter did not let through", &stats.rejected),
             ("filter_failed", "Alerts on which a filter failed", &stats.failed),
+            ("records_removed", "Records that retention had removed before they were read", &stats.removed),
+            ("partitions_made_anew", "Partitions of topics that were deleted and made anew", &stats.made_anew),
+            ("partitions_missing", "Partitions that were to be read and are not there", &stats.missing),
         ];
         for (name, help, counter) in counted {
             let counter = ConstCounter::new(Stats::get(counter));
