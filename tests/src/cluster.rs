@@ -58,18 +58,16 @@ pub struct Cluster {
     directory: TempDir,
     /// The servers that it runs on.
     pub servers: Servers,
-    /// Where coordinators and nodes look for Kafka, MongoDB and etcd, when that is not where they are.
-    pub detours: Detours,
 }
 
-/// Addresses that stand for those of servers.
+/// Where a node looks for servers, when that is not where they are.
 #[derive(Debug, Clone, Default)]
 pub struct Detours {
-    /// What nodes take for Kafka.
+    /// What it takes for Kafka.
     pub kafka: Option<String>,
-    /// What nodes take for the coordinators.
+    /// What it takes for the coordinators.
     pub coordinators: Option<Vec<String>>,
-    /// What nodes take for MongoDB.
+    /// What it takes for MongoDB.
     pub mongodb: Option<String>,
 }
 
@@ -77,6 +75,7 @@ pub struct Detours {
 #[derive(Debug)]
 pub struct Node {
     name: String,
+    detours: Detours,
     http: Option<SocketAddr>,
     running: Option<Running>,
 }
@@ -91,9 +90,9 @@ impl Cluster {
     pub fn start(layout: Layout) -> Self {
         let servers = Servers::only(&[Server::Etcd, Server::Kafka, Server::Mongodb]).expect("the servers start");
         let directory = tempfile::tempdir().expect("a directory");
-        let nodes = (0..layout.nodes).map(|number| Node { name: format!("n{number}"), http: None, running: None });
-        let (nodes, detours) = (nodes.collect(), Detours::default());
-        let mut cluster = Self { coordinators: Vec::new(), nodes, directory, servers, detours, layout };
+        let node = |number| Node { name: format!("n{number}"), detours: Detours::default(), http: None, running: None };
+        let nodes = (0..layout.nodes).map(node).collect();
+        let mut cluster = Self { coordinators: Vec::new(), nodes, directory, servers, layout };
         for number in 0..cluster.layout.coordinators {
             let name = format!("c{number}");
             let started = Coordinator::start(cluster.directory.path(), &name, &cluster.coordinator_toml(None));
@@ -165,8 +164,9 @@ impl Cluster {
     }
 
     fn node_toml(&self, number: usize) -> String {
-        let kafka = self.detours.kafka.clone().unwrap_or_else(|| self.kafka().to_owned());
-        let coordinators = self.detours.coordinators.clone().unwrap_or_else(|| self.addresses());
+        let detours = &self.nodes[number].detours;
+        let kafka = detours.kafka.clone().unwrap_or_else(|| self.kafka().to_owned());
+        let coordinators = detours.coordinators.clone().unwrap_or_else(|| self.addresses());
         let state = self.directory.path().join(format!("n{number}"));
         format!(
             "[node]\nname = \"n{number}\"\nstate = \"{}\"\nhttp = \"127.0.0.1:0\"\nfilters = \"{}\"\n\
@@ -175,6 +175,11 @@ impl Cluster {
             state.display(),
             self.layout.filters.display(),
         )
+    }
+
+    /// Sends a node elsewhere, from its next start on.
+    pub fn detour(&mut self, number: usize, detours: Detours) {
+        self.nodes[number].detours = detours;
     }
 
     /// Starts a node.
@@ -187,7 +192,8 @@ impl Cluster {
                 command.env_remove(name);
             }
         }
-        let mongodb = self.detours.mongodb.clone().unwrap_or_else(|| self.servers.address(Server::Mongodb).to_owned());
+        let mongodb = self.nodes[number].detours.mongodb.clone();
+        let mongodb = mongodb.unwrap_or_else(|| self.servers.address(Server::Mongodb).to_owned());
         command.args(["serve", "--config"]).arg(file).env("BOOM_MONGODB_URI", mongodb);
         command.envs(self.layout.environment.iter().map(|(name, value)| (name, value)));
         let log = self.directory.path().join(format!("n{number}.log"));

@@ -21,6 +21,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
+use crate::eventually::eventually;
 use crate::output::timeless;
 
 /// How long Kafka may take for anything on a busy machine.
@@ -55,7 +56,7 @@ pub struct KafkaOutput {
 }
 
 /// Runs a future to its end, whatever runtime there is around.
-fn wait<T: Send>(future: impl Future<Output = T> + Send) -> T {
+pub(crate) fn wait<T: Send>(future: impl Future<Output = T> + Send) -> T {
     let run =
         || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future);
     std::thread::scope(|scope| scope.spawn(run).join().expect("it does not panic"))
@@ -226,6 +227,16 @@ impl Topic {
     /// One that is there.
     pub fn of(brokers: &str, name: &str) -> Self {
         Self { brokers: brokers.to_owned(), name: name.to_owned() }
+    }
+
+    /// Deletes it with all that is in it, and makes it again.
+    pub fn make_anew(&self, partitions: i32) {
+        let (admin, name) = (self.admin(), self.name.as_str());
+        let deleted = wait(async { admin.delete_topics(&[name], &patient()).await }).expect("Kafka answers");
+        deleted.into_iter().for_each(|deleted| drop(deleted.expect("the topic is deleted")));
+        let new = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let made = || wait(async { admin.create_topics([&new], &patient()).await }).expect("Kafka answers");
+        eventually("the topic is gone and made again", || made().iter().all(Result::is_ok));
     }
 
     /// Its name.

@@ -31,11 +31,18 @@ impl Night {
 
     /// Writes the next packets, each object always to the same partition.
     pub fn write(&mut self, topic: &Topic, how_many: usize) {
-        let upto = self.written.saturating_add(how_many).min(self.packets.len());
+        self.write_upto(topic, self.written.saturating_add(how_many));
+    }
+
+    /// Writes the packets that come before that one and are not written yet.
+    pub fn write_upto(&mut self, topic: &Topic, upto: usize) {
+        let upto = upto.clamp(self.written, self.packets.len());
         for partition in 0..self.partitions {
             let mine = |packet: &&SimulatedPacket| self.partition(packet) == partition;
-            let packets = self.packets[self.written..upto].iter().filter(mine);
-            topic.write(partition, packets.map(|packet| packet.bytes.as_slice()));
+            let mut packets = self.packets[self.written..upto].iter().filter(mine).peekable();
+            if packets.peek().is_some() {
+                topic.write(partition, packets.map(|packet| packet.bytes.as_slice()));
+            }
         }
         self.written = upto;
     }
@@ -46,9 +53,9 @@ impl Night {
         sum % self.partitions
     }
 
-    /// Whether all is written.
-    pub fn is_over(&self) -> bool {
-        self.written == self.packets.len()
+    /// How many packets are written.
+    pub fn written(&self) -> usize {
+        self.written
     }
 }
 

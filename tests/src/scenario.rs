@@ -6,14 +6,21 @@ use std::time::{Duration, Instant};
 
 use boom_client::progress::Committed;
 use boom_node::source::simulator::SimulatedSurvey;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_pcg::Pcg64;
 
 use crate::cluster::{Cluster, Layout, Stream};
+use crate::documents::{Documents, assert_complete};
 use crate::kafka::Topic;
 use crate::night::{Night, Results, assert_same, by_pass, standalone};
+use crate::servers::Server;
 use crate::shared::repository;
 
-/// Alerts of the two streams.
-const ALERTS: [u64; 2] = [2000, 1000];
+/// Alerts of the two streams, in the short form and in the long one.
+const ALERTS: [[u64; 2]; 2] = [[2000, 1000], [14_000, 6000]];
+
+/// How long alerts may take until they are decided, in the short form and in the long one.
+const PATIENCE: [Duration; 2] = [Duration::from_secs(120), Duration::from_secs(900)];
 
 /// Partitions of their topics.
 const PARTITIONS: [i32; 2] = [8, 4];
@@ -32,8 +39,22 @@ pub struct Scenario {
     strays: u64,
 }
 
+/// Whether the scenarios take their long form: more alerts, more that is broken. `deploy/dev test --long` wants it.
+pub fn is_long() -> bool {
+    std::env::var_os("BOOM_LONG").is_some_and(|long| long == "1")
+}
+
+/// One for the short form, another for the long one.
+pub fn by_form<T>(short: T, long: T) -> T {
+    if is_long() { long } else { short }
+}
+
+fn alerts() -> [u64; 2] {
+    by_form(ALERTS[0], ALERTS[1])
+}
+
 fn nights() -> Vec<Night> {
-    let night = |survey, stream: usize| Night::new(survey, ALERTS[stream], 5, PARTITIONS[stream]);
+    let night = |survey, stream: usize| Night::new(survey, alerts()[stream], 5, PARTITIONS[stream]);
     vec![night(SimulatedSurvey::Ztf, 0), night(SimulatedSurvey::Lsst, 1)]
 }
 
@@ -41,14 +62,16 @@ fn filters() -> PathBuf {
     repository().join("deploy/filters")
 }
 
-/// What standalone makes of the same nights.
-fn expected() -> &'static Results {
-    static EXPECTED: OnceLock<Results> = OnceLock::new();
+/// What standalone makes of the same nights: results and documents.
+fn expected() -> &'static (Results, Documents) {
+    static EXPECTED: OnceLock<(Results, Documents)> = OnceLock::new();
     EXPECTED.get_or_init(|| {
         let directory = tempfile::tempdir().expect("a directory");
         let nights = nights();
         let packets: Vec<_> = nights.iter().flat_map(|night| &night.packets).collect();
-        standalone(&packets, &filters(), directory.path())
+        let results = standalone(&packets, &filters(), directory.path());
+        let candids = packets.iter().map(|packet| packet.candid);
+        (results, Documents::of_standalone(&directory.path().join("out"), candids))
     })
 }
 
@@ -60,12 +83,16 @@ pub fn consumed(committed: &Committed) -> u64 {
 impl Scenario {
     /// A cluster of three coordinators and so many nodes, which have all partitions by now.
     pub fn begin(nodes: usize) -> Self {
-        let streams = vec![Stream::new("ztf", "ZTF", TOPICS[0]), Stream::new("lsst", "LSST", TOPICS[1])];
-        let layout = Layout { coordinators: 3, nodes, streams, filters: filters(), environment: Vec::new() };
-        Self::of(Cluster::start(layout))
+        Self::of(Self::cluster(3, nodes))
     }
 
-    /// The same over a cluster that is there, with no node running yet.
+    /// A cluster with the two streams, of which no node runs yet.
+    pub fn cluster(coordinators: usize, nodes: usize) -> Cluster {
+        let streams = vec![Stream::new("ztf", "ZTF", TOPICS[0]), Stream::new("lsst", "LSST", TOPICS[1])];
+        Cluster::start(Layout { coordinators, nodes, streams, filters: filters(), environment: Vec::new() })
+    }
+
+    /// A scenario over such a cluster, whose nodes are started.
     pub fn of(mut cluster: Cluster) -> Self {
         let make = |stream: usize| Topic::make(cluster.kafka(), TOPICS[stream], PARTITIONS[stream]);
         let topics = vec![make(0), make(1)];
@@ -85,7 +112,21 @@ impl Scenario {
     /// Writes the next part of the nights, in thousandths of the whole.
     pub fn feed(&mut self, permille: u64) {
         for (stream, night) in self.nights.iter_mut().enumerate() {
-            night.write(&self.topics[stream], (ALERTS[stream] * permille / 1000) as usize);
+            night.write(&self.topics[stream], (alerts()[stream] * permille / 1000) as usize);
+        }
+    }
+
+    /// Writes the next part of the nights bit by bit over a time, so that alerts are on their way at its end.
+    pub fn feed_during(&mut self, time: Duration, permille: u64) {
+        const BITS: u32 = 20;
+        let since = Instant::now();
+        let before: Vec<usize> = self.nights.iter().map(Night::written).collect();
+        for bit in 1..=BITS {
+            for (stream, night) in self.nights.iter_mut().enumerate() {
+                let part = alerts()[stream] * permille * u64::from(bit) / u64::from(1000 * BITS);
+                night.write_upto(&self.topics[stream], before[stream] + part as usize);
+            }
+            self.cluster.wait("the next alerts come", |_| since.elapsed() >= time * bit / BITS);
         }
     }
 
@@ -99,24 +140,42 @@ impl Scenario {
         packets as u64
     }
 
+    /// Deletes the topic of the ZTF night with all that is in it, and makes it again.
+    pub fn make_topic_anew(&self) {
+        self.topics[0].make_anew(PARTITIONS[0]);
+    }
+
     /// Says that so many records more than those of the nights are in the topics.
     pub fn strays(&mut self, records: u64) {
         self.strays += records;
     }
 
+    /// Lets time pass: what is broken stays so for so long.
+    #[track_caller]
+    pub fn pass(&self, time: Duration) {
+        let since = Instant::now();
+        self.cluster.wait("time passes", |_| since.elapsed() >= time);
+    }
+
     /// Waits until at least so many thousandths of the nights are decided; gives how long it took.
     #[track_caller]
     pub fn wait_for(&self, permille: u64) -> Duration {
-        let wanted = ALERTS.iter().sum::<u64>() * permille / 1000;
-        self.cluster.wait("alerts are decided", |cluster| consumed(&cluster.output().committed()) >= wanted)
+        self.decided(alerts().iter().sum::<u64>() * permille / 1000)
     }
 
-    /// The night ends: everything is decided, exactly once, as in standalone, and the books balance.
+    #[track_caller]
+    fn decided(&self, wanted: u64) -> Duration {
+        let patience = by_form(PATIENCE[0], PATIENCE[1]);
+        let decided = |cluster: &Cluster| consumed(&cluster.output().committed());
+        self.cluster.wait_within(patience, "alerts are decided", |cluster| decided(cluster) >= wanted)
+    }
+
+    /// The night ends: everything is decided and stored, exactly once, as in standalone, and the books balance.
     #[track_caller]
     pub fn finish(mut self) -> Cluster {
         self.feed(1000);
-        let all = ALERTS.iter().sum::<u64>() + self.strays;
-        self.cluster.wait("all is decided", |cluster| consumed(&cluster.output().committed()) >= all);
+        let all = alerts().iter().sum::<u64>() + self.strays;
+        self.decided(all);
         let committed = self.cluster.output().committed();
         assert_eq!(consumed(&committed), all, "each once: {:#?}", committed.partitions);
         for (partition, decided) in &committed.partitions {
@@ -126,8 +185,34 @@ impl Scenario {
         }
         let filters = committed.producers.values().flat_map(|counts| &counts.filters);
         filters.for_each(|book| assert_eq!(book.decided, book.passed + book.rejected + book.failed, "{book:?}"));
-        assert_same(expected(), &by_pass(self.cluster.output().results()));
+        let (results, documents) = expected();
+        assert_same(results, &by_pass(self.cluster.output().results()));
+        assert_complete(documents, &Documents::of_mongodb(self.cluster.servers.address(Server::Mongodb)));
         self.cluster
+    }
+}
+
+/// Chance with a seed, which it says, and which `BOOM_SEED` sets.
+#[derive(Debug)]
+pub struct Chance(Pcg64);
+
+impl Chance {
+    /// With a seed of its own.
+    #[expect(
+        clippy::print_stderr,
+        clippy::new_without_default,
+        reason = "the seed is what repeats a failure; it says something"
+    )]
+    pub fn new() -> Self {
+        let set = std::env::var("BOOM_SEED").ok().map(|seed| seed.parse().expect("BOOM_SEED is a number"));
+        let seed = set.unwrap_or_else(rand::random);
+        eprintln!("BOOM_SEED={seed}");
+        Self(Pcg64::seed_from_u64(seed))
+    }
+
+    /// A number below that.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0.random_range(0..end)
     }
 }
 
