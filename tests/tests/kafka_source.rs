@@ -95,7 +95,8 @@ fn every_partition_begins_where_it_is_told_to() {
     topic.produce(0, 0..10, 100);
     let running = Running::start(brokers(), 1 << 20);
     let zero = partition(&topic, 0);
-    let starts = [(Start::Earliest, 0), (Start::Progress(4), 4), (Start::Latest, 10), (Start::Time(6), 5)];
+    let starts =
+        [(Start::Earliest, 0), (Start::Progress { next: 4, time: None }, 4), (Start::Latest, 10), (Start::Time(6), 5)];
     for (start, offset) in starts {
         running.control.add(zero.clone(), start);
         assert_eq!(running.event(), Event::Begun { partition: zero.clone(), offset }, "{start:?}");
@@ -117,7 +118,7 @@ fn partitions_come_and_go_while_it_runs_and_one_that_is_gone_gives_nothing_more(
     topic.produce(1, 0..50, 100);
     running.wait_for(&zero, 50);
     assert!(running.offsets(&one).is_empty(), "it was not asked for");
-    running.control.add(one.clone(), Start::Progress(20));
+    running.control.add(one.clone(), Start::Progress { next: 20, time: None });
     running.wait_for(&one, 30);
     running.control.remove(&zero);
     topic.produce(0, 50..100, 100);
@@ -125,7 +126,7 @@ fn partitions_come_and_go_while_it_runs_and_one_that_is_gone_gives_nothing_more(
     running.wait_for(&one, 80);
     assert_eq!(running.offsets(&zero), (0..50).collect::<Vec<_>>());
     assert_eq!(running.offsets(&one), (20..100).collect::<Vec<_>>());
-    running.control.add(zero.clone(), Start::Progress(50));
+    running.control.add(zero.clone(), Start::Progress { next: 50, time: None });
     running.wait_for(&zero, 100);
     assert_eq!(running.offsets(&zero), (0..100).collect::<Vec<_>>());
 }
@@ -157,11 +158,11 @@ fn offsets_that_are_removed_or_of_a_former_topic_are_reported_and_counted() {
     topic.remove_before(0, 12);
     let running = Running::start(brokers(), 1 << 20);
     let zero = partition(&topic, 0);
-    running.control.add(zero.clone(), Start::Progress(5));
+    running.control.add(zero.clone(), Start::Progress { next: 5, time: None });
     assert_eq!(running.event(), Event::Removed { partition: zero.clone(), from: 5, to: 12 });
     assert_eq!(running.event(), Event::Begun { partition: zero.clone(), offset: 12 });
     running.wait_for(&zero, 8);
-    running.control.add(zero.clone(), Start::Progress(500));
+    running.control.add(zero.clone(), Start::Progress { next: 500, time: None });
     assert_eq!(running.event(), Event::MadeAnew { partition: zero.clone(), progress: 500, end: 20 });
     assert_eq!(running.event(), Event::Begun { partition: zero.clone(), offset: 12 });
     running.wait_for(&zero, 16);
@@ -170,6 +171,38 @@ fn offsets_that_are_removed_or_of_a_former_topic_are_reported_and_counted() {
     assert!(matches!(running.event(), Event::Missing { partition, .. } if partition == missing));
     let counts = running.counters.get();
     assert_eq!((counts.removed, counts.made_anew, counts.missing), (7, 1, 1));
+}
+
+#[test]
+fn a_topic_that_was_made_anew_and_has_grown_past_the_progress_is_read_from_its_beginning() {
+    let topic = Topic::make(brokers(), "grown", 1);
+    topic.produce(0, 0..20, 100);
+    let running = Running::start(brokers(), 1 << 20);
+    let zero = partition(&topic, 0);
+    let start = |time| Start::Progress { next: 8, time: Some(time) };
+    running.control.add(zero.clone(), Start::Earliest);
+    running.wait_for(&zero, 20);
+    let time = running.given.lock().unwrap()[7].timestamp.unwrap();
+    let begun = |offset| Event::Begun { partition: zero.clone(), offset };
+    assert_eq!(running.event(), begun(0));
+    running.control.add(zero.clone(), start(time));
+    assert_eq!(running.event(), begun(8), "the packet before is the one that was decided");
+    running.wait_for(&zero, 32);
+    running.control.add(zero.clone(), start(time - 5000));
+    assert_eq!(running.event(), begun(8));
+    assert_eq!(running.event(), Event::MadeAnew { partition: zero.clone(), progress: 8, end: 20 });
+    assert_eq!(running.event(), begun(0));
+    running.wait_for(&zero, 52);
+    let offsets = running.offsets(&zero);
+    assert_eq!(
+        (&offsets[20..32], &offsets[32..]),
+        (&(8..20).collect::<Vec<_>>()[..], &(0..20).collect::<Vec<_>>()[..])
+    );
+    assert_eq!(running.counters.get().made_anew, 1);
+    topic.remove_before(0, 8);
+    running.control.add(zero.clone(), start(time - 5000));
+    assert_eq!(running.event(), begun(8), "the packet before is gone: nothing can be said");
+    running.wait_for(&zero, 64);
 }
 
 #[test]

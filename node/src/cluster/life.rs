@@ -241,7 +241,7 @@ impl<S: Store + Clone> Life<S> {
         let source: Arc<str> = Arc::from(partition.to_string());
         let decided = committed.partitions.get(&*source);
         let from = match (decided, stream.start) {
-            (Some(decided), _) => source::Start::Progress(decided.next),
+            (Some(decided), _) => source::Start::Progress { next: decided.next, time: decided.time_ms },
             (None, orders::Start::Earliest) => source::Start::Earliest,
             (None, orders::Start::Latest) => source::Start::Latest,
             (None, orders::Start::At(time)) => source::Start::Time(i64::try_from(time).unwrap_or(i64::MAX)),

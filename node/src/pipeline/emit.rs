@@ -129,7 +129,7 @@ impl<S: Store, K: Sink> Emitter<S, K> {
         }
         self.withhold();
         let (emission, tally) = self.emission();
-        let touched = emission.touched.clone();
+        let touched: Vec<String> = emission.touched.keys().cloned().collect();
         self.sink.commit(emission).await.map_err(Error::Sink)?;
         self.pipeline.stats.count(&tally);
         for (source, next) in touched.iter().filter_map(|source| self.progress.get_key_value(source)) {
@@ -173,7 +173,7 @@ impl<S: Store, K: Sink> Emitter<S, K> {
         emission.last = decided.sequence;
         for passed in last_of_each(&decided.passed).filter(|passed| counts(&passed.source)) {
             progress.insert(passed.source.to_string(), passed.next);
-            emission.touched.insert(passed.source.to_string());
+            emission.touched.insert(passed.source.to_string(), passed.timestamp);
         }
         for (survey, source, fate) in decided.fates.iter().filter(|fate| counts(&fate.1)) {
             books.count(survey, source, *fate);

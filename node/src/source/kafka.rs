@@ -67,8 +67,13 @@ impl std::fmt::Display for Partition {
 /// Where reading a partition begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// At the committed progress: the offset of the next packet.
-    Progress(u64),
+    /// At the committed progress.
+    Progress {
+        /// The offset of the next packet.
+        next: u64,
+        /// When the broker took the one before, milliseconds since 1970, where that is known: one of another time is of another topic.
+        time: Option<i64>,
+    },
     /// With the first record that is there.
     Earliest,
     /// Behind the last one.

@@ -50,6 +50,12 @@ struct Reading {
     source: Arc<str>,
     generation: u64,
     next: u64,
+    /// When the broker took the packet before `next`, where that is known.
+    time: Option<i64>,
+    /// Whether that packet is to come again and to be looked at: it may be of another topic of this name.
+    is_doubtful: bool,
+    /// Where it ended when it was begun.
+    end: u64,
 }
 
 /// A partition that is to be read and has not begun.
@@ -62,7 +68,7 @@ struct Waiting {
 }
 
 /// Where a partition begins, and what is to be said of it. Pure.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Begin {
     At(u64),
     Removed { from: u64, to: u64 },
@@ -135,11 +141,16 @@ impl Poller {
         match self.consumer.poll(POLL) {
             None | Some(Err(KafkaError::PartitionEOF(_))) => Ok(()),
             Some(Ok(message)) => {
+                let key = (message.topic().to_owned(), message.partition());
+                if self.reading.get_mut(&key).is_some_and(|reading| reading.is_of_another_topic(&message)) {
+                    drop(message);
+                    return self.read_anew(&key);
+                }
                 let taken = packet(&message, &self.reading);
                 drop(message);
                 if let Some((key, packet, generation)) = taken {
                     if let Some(reading) = self.reading.get_mut(&key) {
-                        reading.next = packet.offset + 1;
+                        (reading.next, reading.time) = (packet.offset + 1, packet.timestamp);
                     }
                     let (source, offset, time) = (Arc::clone(&packet.source), packet.offset, packet.timestamp);
                     if self.queue.push(packet, generation) {
@@ -177,7 +188,8 @@ impl Poller {
     /// All that was read is to begin where it is.
     fn begin_again(&mut self) {
         for reading in std::mem::take(&mut self.reading).into_values() {
-            let (partition, generation, start) = (reading.partition, reading.generation, Start::Progress(reading.next));
+            let start = Start::Progress { next: reading.next, time: reading.time };
+            let (partition, generation) = (reading.partition, reading.generation);
             self.waiting.push(Waiting { partition, start, generation, due: Instant::now(), said: false });
         }
     }
@@ -217,18 +229,20 @@ impl Poller {
 
     /// Begins the partitions that wait, as far as Kafka says where.
     fn begin_due(&mut self) -> Result<(), KafkaError> {
+        let mut is_silent = false;
         for mut waiting in std::mem::take(&mut self.waiting) {
             if !self.queue.wants(&waiting.partition.to_string(), waiting.generation) {
                 continue;
             }
-            if waiting.due > Instant::now() {
+            // One question without an answer is enough: what is read already waits as long.
+            if is_silent || waiting.due > Instant::now() {
                 self.waiting.push(waiting);
                 continue;
             }
             match self.find(&waiting) {
-                Ok((begin, end)) => {
+                Ok((begin, ends)) => {
                     self.unanswered = 0;
-                    self.assign(waiting, begin, end)?;
+                    self.assign(waiting, begin, ends)?;
                 }
                 Err(error) => {
                     let is_gone = is_gone(&error);
@@ -237,6 +251,7 @@ impl Poller {
                     }
                     waiting.due = Instant::now() + AGAIN;
                     self.waiting.push(waiting);
+                    is_silent = !is_gone;
                     self.unanswered = if is_gone { 0 } else { self.unanswered + 1 };
                 }
             }
@@ -256,13 +271,13 @@ impl Poller {
         }
     }
 
-    /// Where to begin, and where the partition ends.
-    fn find(&self, waiting: &Waiting) -> Result<(Begin, u64), KafkaError> {
+    /// Where to begin, and where the partition begins and ends.
+    fn find(&self, waiting: &Waiting) -> Result<(Begin, (u64, u64)), KafkaError> {
         let (topic, number) = (&waiting.partition.topic, waiting.partition.number);
         let (first, end) = self.consumer.fetch_watermarks(topic, number, ASK)?;
         let (first, end) = (first.max(0).cast_unsigned(), end.max(0).cast_unsigned());
         let begin = match waiting.start {
-            Start::Progress(progress) => begin(progress, first, end),
+            Start::Progress { next, .. } => begin(next, first, end),
             Start::Earliest => Begin::At(first),
             Start::Latest => Begin::At(end),
             Start::Time(time) => {
@@ -280,10 +295,10 @@ impl Poller {
                 }
             }
         };
-        Ok((begin, end))
+        Ok((begin, (first, end)))
     }
 
-    fn assign(&mut self, waiting: Waiting, begin: Begin, end: u64) -> Result<(), KafkaError> {
+    fn assign(&mut self, waiting: Waiting, begin: Begin, (oldest, end): (u64, u64)) -> Result<(), KafkaError> {
         let partition = waiting.partition;
         let next = match begin {
             Begin::At(offset) => offset,
@@ -300,8 +315,15 @@ impl Poller {
                 first
             }
         };
+        let time = match (waiting.start, begin) {
+            (Start::Progress { time, .. }, Begin::At(_)) => time,
+            _ => None,
+        };
+        // The packet before comes once more when it can be told by its time whether it is the one that was decided.
+        let is_doubtful = time.is_some() && next > oldest;
         let mut from = TopicPartitionList::new();
-        from.add_partition_offset(&partition.topic, partition.number, Offset::Offset(next.cast_signed()))?;
+        let first = Offset::Offset(next.cast_signed() - i64::from(is_doubtful));
+        from.add_partition_offset(&partition.topic, partition.number, first)?;
         self.consumer.incremental_assign(&from)?;
         if self.paused {
             self.consumer.pause(&from)?;
@@ -312,13 +334,34 @@ impl Poller {
         self.positions.begun(&source, next, end);
         // A watcher that has ended watches nothing more.
         let _ = self.watch.send(partition.clone());
-        self.reading.insert(key, Reading { partition, source, generation: waiting.generation, next });
+        let generation = waiting.generation;
+        self.reading.insert(key, Reading { partition, source, generation, next, time, is_doubtful, end });
+        Ok(())
+    }
+
+    /// The topic is another one than that of the progress: it is read from its beginning.
+    fn read_anew(&mut self, key: &(String, i32)) -> Result<(), KafkaError> {
+        let Some(Reading { partition, generation, next, end, .. }) = self.reading.remove(key) else { return Ok(()) };
+        tracing::error!(%partition, "the packet before the progress {next} is of another time than it was: the topic was made anew");
+        self.unassign(&partition)?;
+        self.counters.count(|counts| counts.made_anew += 1);
+        self.say(Event::MadeAnew { partition: partition.clone(), progress: next, end });
+        let (start, due) = (Start::Earliest, Instant::now());
+        self.waiting.push(Waiting { partition, start, generation, due, said: false });
         Ok(())
     }
 
     fn say(&self, event: Event) {
         // Nobody need listen.
         let _ = self.events.send(event);
+    }
+}
+
+impl Reading {
+    /// Looks at the packet before the first that is wanted, if this is it.
+    fn is_of_another_topic(&mut self, message: &BorrowedMessage<'_>) -> bool {
+        let is_before = message.offset() + 1 == self.next.cast_signed();
+        std::mem::take(&mut self.is_doubtful) && is_before && message.timestamp().to_millis() != self.time
     }
 }
 
