@@ -167,6 +167,52 @@ impl ProducerContext for Context {
     }
 }
 
+/// A client whose place another one can take. One goes deaf when all brokers that it knows leave the cluster's metadata for a moment, as the
+/// only one does that is fenced: librdkafka forgets them, and says nothing. A new one hears.
+#[derive(Debug)]
+pub struct Renewable<C> {
+    client: C,
+    /// Questions in a row that got no answer.
+    unanswered: u32,
+}
+
+impl<C: Send + 'static> Renewable<C> {
+    /// One that has not been asked anything.
+    pub fn new(client: C) -> Self {
+        Self { client, unanswered: 0 }
+    }
+
+    /// It has heard something.
+    pub fn heard(&mut self) {
+        self.unanswered = 0;
+    }
+
+    /// A question got no answer. Gives whether these are so many in a row, that another client should ask; then it is counted anew.
+    pub fn is_deaf(&mut self, after: u32) -> bool {
+        self.unanswered += 1;
+        let is_deaf = self.unanswered >= after;
+        if is_deaf {
+            self.unanswered = 0;
+        }
+        is_deaf
+    }
+
+    /// A new client takes its place.
+    pub fn replace(&mut self, client: C) {
+        let deaf = std::mem::replace(&mut self.client, client);
+        self.unanswered = 0;
+        // Its end may wait for brokers that it does not find.
+        std::thread::spawn(move || drop(deaf));
+    }
+}
+
+impl<C> std::ops::Deref for Renewable<C> {
+    type Target = C;
+    fn deref(&self) -> &C {
+        &self.client
+    }
+}
+
 /// Waits between attempts: longer each time, up to 2 s.
 #[derive(Debug)]
 pub struct Backoff<'a> {
@@ -205,6 +251,23 @@ impl<'a> Backoff<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_is_deaf_after_so_many_questions_in_a_row_without_an_answer() {
+        let mut client = Renewable::new("old");
+        let mut ask = |heard: bool| {
+            if heard {
+                client.heard();
+            }
+            client.is_deaf(3)
+        };
+        assert_eq!([false, false, true].map(&mut ask), [false, false, false], "it has heard something in between");
+        assert_eq!([false, false].map(&mut ask), [false, true]);
+        assert!(!ask(false), "it is counted anew");
+        client.replace("new");
+        assert_eq!(*client, "new");
+        assert_eq!([(); 3].map(|()| client.is_deaf(3)), [false, false, true]);
+    }
 
     #[test]
     fn a_password_is_read_from_a_file_and_shown_nowhere() {

@@ -17,7 +17,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::time::{Instant, timeout_at};
 
 pub use self::topic::Topic;
-use crate::kafka::{self, Connection, Context, STEP};
+use crate::kafka::{self, Connection, Context, Renewable, STEP};
 
 /// How often it is looked whether a topic has more partitions.
 const LOOK: Duration = Duration::from_secs(30);
@@ -213,18 +213,16 @@ impl Named {
 /// Reads on and on.
 pub struct Records {
     config: ReaderConfig,
-    consumer: Arc<StreamConsumer<Context>>,
+    consumer: Renewable<Arc<StreamConsumer<Context>>>,
     named: Named,
     look: Instant,
     /// The offsets of the next records: what is assigned, or has come of a group's partitions.
     next: BTreeMap<i32, Offset>,
     /// Those of the former client, which a new one may give once more.
     given: BTreeMap<i32, Offset>,
-    /// Looks in a row that Kafka has not answered, while nothing came.
-    unanswered: u32,
 }
 
-/// After so many looks in a row without an answer another client goes on: one can go deaf, and a new one hears.
+/// After so many looks in a row without an answer, while nothing came, another client goes on.
 const DEAF: u32 = 3;
 
 impl std::fmt::Debug for Records {
@@ -244,7 +242,7 @@ impl Records {
         let (of, on, how) = (named.clone(), Arc::clone(&consumer), config.clone());
         let next = blocking(move || begin(&of, &on, &how)).await?;
         let (look, given) = (Instant::now() + LOOK, BTreeMap::new());
-        Ok(Self { config, consumer, named, look, next, given, unanswered: 0 })
+        Ok(Self { config, consumer: Renewable::new(consumer), named, look, next, given })
     }
 
     /// The next record; waits for one as long as there is none.
@@ -256,7 +254,7 @@ impl Records {
             match timeout_at(self.look, self.consumer.recv()).await {
                 Ok(Ok(message)) => {
                     let record = record(&message);
-                    self.unanswered = 0;
+                    self.consumer.heard();
                     let (partition, next) = (record.partition, Offset::Offset(record.offset + 1));
                     if matches!(self.given.get(&partition), Some(Offset::Offset(given)) if record.offset < *given) {
                         continue;
@@ -305,18 +303,16 @@ impl Records {
         });
         match looked.await {
             Ok(new) => {
-                self.unanswered = 0;
+                self.consumer.heard();
                 self.next.extend(new.into_iter().map(|partition| (partition, Offset::Beginning)));
             }
             Err(error) if error.is_retryable() => {
-                self.unanswered += 1;
                 self.look = Instant::now() + LOOK / 6;
+                if self.consumer.is_deaf(DEAF) {
+                    self.replace_client()?;
+                }
             }
             Err(error) => return Err(error),
-        }
-        if self.unanswered >= DEAF {
-            self.unanswered = 0;
-            self.replace_client()?;
         }
         Ok(())
     }
@@ -332,9 +328,7 @@ impl Records {
             consumer.assign(&list).map_err(|error| self.named.error(error))?;
         }
         self.given.clone_from(&self.next);
-        let deaf = std::mem::replace(&mut self.consumer, consumer);
-        // Its end may wait for brokers that it does not find.
-        std::thread::spawn(move || drop(deaf));
+        self.consumer.replace(consumer);
         Ok(())
     }
 }

@@ -81,8 +81,11 @@ pub struct Node {
 }
 
 /// A signal for a process.
-pub fn signal(running: &Running, signal: Signal) {
-    kill_process(Pid::from_child(&running.child), signal).expect("an own child takes signals");
+///
+/// # Panics
+/// It does not run.
+pub fn send(process: Pid, signal: Signal) {
+    kill_process(process, signal).unwrap_or_else(|error| panic!("{process:?}: {error}"));
 }
 
 impl Cluster {
@@ -236,7 +239,7 @@ impl Cluster {
 
     /// Stops a node (SIGSTOP), or lets it go on (SIGCONT).
     pub fn signal_node(&self, number: usize, which: Signal) {
-        signal(self.nodes[number].running.as_ref().expect("it runs"), which);
+        send(Pid::from_child(&self.nodes[number].running.as_ref().expect("it runs").child), which);
     }
 
     /// The log of a node, of all its processes.

@@ -15,6 +15,8 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::KafkaResult;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use self::poll::Poller;
 use self::queue::Queue;
@@ -206,6 +208,15 @@ impl Kafka {
         let source = Self { queue: Arc::clone(&queue), brokers, poller: Some(poller) };
         Ok((source, Control { queue, commands }, happened))
     }
+}
+
+/// Partitions with offsets, as the client takes them.
+fn list<'a>(offsets: impl IntoIterator<Item = (&'a Partition, Offset)>) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in offsets {
+        list.add_partition_offset(&partition.topic, partition.number, offset)?;
+    }
+    Ok(list)
 }
 
 fn opener(config: &Config) -> Open {

@@ -85,22 +85,21 @@ fn etcd_that_is_killed_and_started_changes_nothing_for_the_work_that_runs() {
 
 #[test]
 fn kafka_that_is_killed_and_started_loses_and_repeats_nothing() {
-    let mut scenario = Scenario::begin(2);
-    scenario.feed(500);
-    scenario.wait_for(200);
-    scenario.cluster.servers.kill(Server::Kafka).unwrap();
-    scenario.cluster.servers.restart(Server::Kafka).unwrap();
-    report("Kafka killed and started: alerts decided after", scenario.wait_for(500));
-    scenario.finish();
+    kill_and_start(Server::Kafka);
 }
 
 #[test]
 fn mongodb_that_is_killed_and_started_loses_and_repeats_nothing() {
+    kill_and_start(Server::Mongodb);
+}
+
+/// A night in which a server is killed and started.
+fn kill_and_start(server: Server) {
     let mut scenario = Scenario::begin(2);
     scenario.feed(500);
     scenario.wait_for(200);
-    scenario.cluster.servers.kill(Server::Mongodb).unwrap();
-    scenario.cluster.servers.restart(Server::Mongodb).unwrap();
-    report("MongoDB killed and started: alerts decided after", scenario.wait_for(500));
+    scenario.cluster.servers.kill(server).unwrap();
+    scenario.cluster.servers.restart(server).unwrap();
+    report(&format!("{} killed and started: alerts decided after", server.name()), scenario.wait_for(500));
     scenario.finish();
 }

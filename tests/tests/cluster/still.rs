@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use boom_tests::cluster::{Cluster, send};
 use boom_tests::scenario::{Scenario, report};
 use boom_tests::servers::Server;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal};
 
 #[test]
 fn an_owner_that_was_stopped_beyond_its_lease_can_neither_emit_nor_move_progress() {
@@ -25,33 +26,28 @@ fn an_owner_that_was_stopped_beyond_its_lease_can_neither_emit_nor_move_progress
 
 #[test]
 fn a_machine_that_stands_still_for_some_seconds_loses_and_repeats_nothing() {
-    let mut scenario = Scenario::begin(2);
-    for (moment, still) in [(100, 3), (300, 4), (500, 3)] {
-        scenario.feed(250);
-        scenario.wait_for(moment);
-        let processes = scenario.cluster.processes();
-        let all = |signal| processes.iter().for_each(|(name, process)| send(name, *process, signal));
-        all(Signal::STOP);
-        scenario.pass(Duration::from_secs(still));
-        all(Signal::CONT);
-    }
-    scenario.finish();
+    stand_still([3, 4, 3], |cluster, signal| {
+        cluster.processes().iter().for_each(|(_, process)| send(Pid::from_raw(process.cast_signed()).unwrap(), signal));
+    });
 }
 
 #[test]
 fn kafka_that_answers_nothing_for_some_seconds_loses_and_repeats_nothing() {
-    let mut scenario = Scenario::begin(2);
-    for (moment, still) in [(100, 3), (300, 5), (500, 3)] {
-        scenario.feed(250);
-        scenario.wait_for(moment);
-        scenario.cluster.servers.stop(Server::Kafka).unwrap();
-        scenario.pass(Duration::from_secs(still));
-        scenario.cluster.servers.go_on(Server::Kafka).unwrap();
-    }
-    scenario.finish();
+    stand_still([3, 5, 3], |cluster, signal| match signal {
+        Signal::STOP => cluster.servers.stop(Server::Kafka).unwrap(),
+        _ => cluster.servers.go_on(Server::Kafka).unwrap(),
+    });
 }
 
-fn send(name: &str, process: u32, signal: Signal) {
-    let process = Pid::from_raw(i32::try_from(process).unwrap()).unwrap();
-    kill_process(process, signal).unwrap_or_else(|error| panic!("{name}: {error}"));
+/// A night in which something stands still for so many seconds each time; `tell` stops it and lets it go on.
+fn stand_still(seconds: [u64; 3], tell: impl Fn(&Cluster, Signal)) {
+    let mut scenario = Scenario::begin(2);
+    for (moment, still) in [100, 300, 500].into_iter().zip(seconds) {
+        scenario.feed(250);
+        scenario.wait_for(moment);
+        tell(&scenario.cluster, Signal::STOP);
+        scenario.pass(Duration::from_secs(still));
+        tell(&scenario.cluster, Signal::CONT);
+    }
+    scenario.finish();
 }

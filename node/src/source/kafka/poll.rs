@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use rdkafka::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::queue::Queue;
-use super::{Command, Config, Counters, Event, Open, Packet, Partition, Start};
+use super::{Command, Config, Counters, Event, Open, Packet, Partition, Start, list};
 use crate::positions::Positions;
-use boom_client::kafka::{Context, Error};
+use boom_client::kafka::{Context, Error, Renewable};
 
 /// The longest that a poll waits: orders are seen as soon.
 const POLL: Duration = Duration::from_millis(50);
@@ -30,7 +30,7 @@ const DEAF: u32 = 8;
 
 pub(super) struct Poller {
     open: Open,
-    consumer: BaseConsumer<Context>,
+    consumer: Renewable<BaseConsumer<Context>>,
     queue: Arc<Queue>,
     orders: Receiver<Command>,
     events: Sender<Event>,
@@ -40,8 +40,6 @@ pub(super) struct Poller {
     reading: BTreeMap<(String, i32), Reading>,
     waiting: Vec<Waiting>,
     paused: bool,
-    /// Questions in a row that got no answer.
-    unanswered: u32,
 }
 
 /// A partition that is assigned.
@@ -93,11 +91,11 @@ impl Poller {
         (orders, events, watch): (Receiver<Command>, Sender<Event>, Sender<Partition>),
         config: &Config,
     ) -> Result<Self, Error> {
-        let consumer = open()?;
+        let consumer = Renewable::new(open()?);
         let (positions, counters) = (Arc::clone(&config.positions), Arc::clone(&config.counters));
-        let (reading, waiting, paused, unanswered) = Default::default();
+        let (reading, waiting, paused) = Default::default();
         #[rustfmt::skip]
-        let poller = Self { open, consumer, queue, orders, events, watch, positions, counters, reading, waiting, paused, unanswered };
+        let poller = Self { open, consumer, queue, orders, events, watch, positions, counters, reading, waiting, paused };
         Ok(poller)
     }
 
@@ -132,7 +130,7 @@ impl Poller {
     }
 
     fn unassign(&self, partition: &Partition) -> Result<(), KafkaError> {
-        self.consumer.incremental_unassign(&list([partition])?)
+        self.consumer.incremental_unassign(&unplaced([partition])?)
     }
 
     fn step(&mut self) -> Result<(), KafkaError> {
@@ -142,18 +140,14 @@ impl Poller {
             None | Some(Err(KafkaError::PartitionEOF(_))) => Ok(()),
             Some(Ok(message)) => {
                 let key = (message.topic().to_owned(), message.partition());
-                if self.reading.get_mut(&key).is_some_and(|reading| reading.is_of_another_topic(&message)) {
+                let Some(reading) = self.reading.get_mut(&key) else { return Ok(()) };
+                if reading.is_of_another_topic(&message) {
                     drop(message);
                     return self.read_anew(&key);
                 }
-                let taken = packet(&message, &self.reading);
-                drop(message);
-                if let Some((key, packet, generation)) = taken {
-                    if let Some(reading) = self.reading.get_mut(&key) {
-                        (reading.next, reading.time) = (packet.offset + 1, packet.timestamp);
-                    }
+                if let Some(packet) = reading.packet(&message) {
                     let (source, offset, time) = (Arc::clone(&packet.source), packet.offset, packet.timestamp);
-                    if self.queue.push(packet, generation) {
+                    if self.queue.push(packet, reading.generation) {
                         self.positions.came(&source, offset, time);
                     }
                 }
@@ -204,9 +198,7 @@ impl Poller {
     fn replace_client(&mut self) {
         match (self.open)() {
             Ok(consumer) => {
-                let deaf = std::mem::replace(&mut self.consumer, consumer);
-                // Its end may wait for brokers that it does not find.
-                std::thread::spawn(move || drop(deaf));
+                self.consumer.replace(consumer);
                 self.paused = false;
                 self.begin_again();
             }
@@ -215,7 +207,7 @@ impl Poller {
     }
 
     fn pause_or_resume(&mut self) -> Result<(), KafkaError> {
-        let all = || list(self.reading.values().map(|reading| &reading.partition));
+        let all = || unplaced(self.reading.values().map(|reading| &reading.partition));
         if !self.paused && self.queue.is_full() {
             self.consumer.pause(&all()?)?;
             self.paused = true;
@@ -229,7 +221,7 @@ impl Poller {
 
     /// Begins the partitions that wait, as far as Kafka says where.
     fn begin_due(&mut self) -> Result<(), KafkaError> {
-        let mut is_silent = false;
+        let (mut is_silent, mut is_deaf) = (false, false);
         for mut waiting in std::mem::take(&mut self.waiting) {
             if !self.queue.wants(&waiting.partition.to_string(), waiting.generation) {
                 continue;
@@ -241,23 +233,23 @@ impl Poller {
             }
             match self.find(&waiting) {
                 Ok((begin, ends)) => {
-                    self.unanswered = 0;
+                    self.consumer.heard();
                     self.assign(waiting, begin, ends)?;
                 }
                 Err(error) => {
                     let is_gone = is_gone(&error);
                     if is_gone {
+                        self.consumer.heard();
                         self.say_missing(&mut waiting, &error);
+                    } else {
+                        (is_silent, is_deaf) = (true, self.consumer.is_deaf(DEAF));
                     }
                     waiting.due = Instant::now() + AGAIN;
                     self.waiting.push(waiting);
-                    is_silent = !is_gone;
-                    self.unanswered = if is_gone { 0 } else { self.unanswered + 1 };
                 }
             }
         }
-        if self.unanswered >= DEAF {
-            self.unanswered = 0;
+        if is_deaf {
             self.replace_client();
         }
         Ok(())
@@ -281,8 +273,7 @@ impl Poller {
             Start::Earliest => Begin::At(first),
             Start::Latest => Begin::At(end),
             Start::Time(time) => {
-                let mut times = TopicPartitionList::new();
-                times.add_partition_offset(topic, number, Offset::Offset(time))?;
+                let times = list([(&waiting.partition, Offset::Offset(time))])?;
                 let found = self.consumer.offsets_for_times(times, ASK)?;
                 let found = found.find_partition(topic, number);
                 if let Some(element) = &found {
@@ -321,9 +312,8 @@ impl Poller {
         };
         // The packet before comes once more when it can be told by its time whether it is the one that was decided.
         let is_doubtful = time.is_some() && next > oldest;
-        let mut from = TopicPartitionList::new();
         let first = Offset::Offset(next.cast_signed() - i64::from(is_doubtful));
-        from.add_partition_offset(&partition.topic, partition.number, first)?;
+        let from = list([(&partition, first)])?;
         self.consumer.incremental_assign(&from)?;
         if self.paused {
             self.consumer.pause(&from)?;
@@ -363,29 +353,25 @@ impl Reading {
         let is_before = message.offset() + 1 == self.next.cast_signed();
         std::mem::take(&mut self.is_doubtful) && is_before && message.timestamp().to_millis() != self.time
     }
-}
 
-/// A record as a packet with the number of its partition's assignment; `None` of what is not read any more, or was read already.
-fn packet(
-    message: &BorrowedMessage<'_>,
-    reading: &BTreeMap<(String, i32), Reading>,
-) -> Option<((String, i32), Packet, u64)> {
-    let key = (message.topic().to_owned(), message.partition());
-    let reading = reading.get(&key)?;
-    let offset = message.offset().max(0).cast_unsigned();
-    if offset < reading.next {
-        return None;
+    /// A record as the next packet; `None` of what was read already.
+    fn packet(&mut self, message: &BorrowedMessage<'_>) -> Option<Packet> {
+        let offset = message.offset().max(0).cast_unsigned();
+        if offset < self.next {
+            return None;
+        }
+        let timestamp = message.timestamp().to_millis();
+        (self.next, self.time) = (offset + 1, timestamp);
+        Some(Packet {
+            source: Arc::clone(&self.source),
+            assignment: self.generation,
+            offset,
+            name: format!("{}@{offset}", self.source),
+            timestamp,
+            bytes: message.payload().unwrap_or_default().to_vec(),
+            fault: None,
+        })
     }
-    let packet = Packet {
-        source: Arc::clone(&reading.source),
-        assignment: reading.generation,
-        offset,
-        name: format!("{}@{offset}", reading.source),
-        timestamp: message.timestamp().to_millis(),
-        bytes: message.payload().unwrap_or_default().to_vec(),
-        fault: None,
-    };
-    Some((key, packet, reading.generation))
 }
 
 /// Whether an error says that there is no such topic or partition.
@@ -394,12 +380,9 @@ fn is_gone(error: &KafkaError) -> bool {
     matches!(code, Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition))
 }
 
-fn list<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> Result<TopicPartitionList, KafkaError> {
-    let mut list = TopicPartitionList::new();
-    for partition in partitions {
-        list.add_partition(&partition.topic, partition.number);
-    }
-    Ok(list)
+/// Partitions, wherever they are.
+fn unplaced<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> KafkaResult<TopicPartitionList> {
+    list(partitions.into_iter().map(|partition| (partition, Offset::Invalid)))
 }
 
 #[cfg(test)]

@@ -8,15 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use boom_client::kafka::{Context, Error};
+use boom_client::kafka::{Context, Error, Renewable};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::error::KafkaResult;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::Offset;
 
 use super::queue::Queue;
 use super::stall::Stalls;
-use super::{Command, Counters, Open, Partition};
+use super::{Command, Counters, Open, Partition, list};
 use crate::positions::Positions;
 
 /// How often it is looked whether something is decided.
@@ -34,11 +33,10 @@ const DEAF: u32 = 3;
 /// The partitions of one reader.
 pub(super) struct Watcher {
     open: Open,
-    consumer: BaseConsumer<Context>,
+    consumer: Renewable<BaseConsumer<Context>>,
     queue: Arc<Queue>,
     orders: Sender<Command>,
     stalls: Stalls,
-    unanswered: u32,
     positions: Arc<Positions>,
     counters: Arc<Counters>,
     /// Partitions that were begun, and of which more may be decided, by their names as inputs.
@@ -56,11 +54,11 @@ impl Watcher {
         counters: Arc<Counters>,
         (queue, orders): (Arc<Queue>, Sender<Command>),
     ) -> Result<Self, Error> {
-        let consumer = open()?;
-        let (partitions, decided, stalls, unanswered, has_failed) = Default::default();
+        let consumer = Renewable::new(open()?);
+        let (partitions, decided, stalls, has_failed) = Default::default();
         let due = Instant::now();
         #[rustfmt::skip]
-        let watcher = Self { open, consumer, queue, orders, stalls, unanswered, positions, counters, partitions, decided, due,
+        let watcher = Self { open, consumer, queue, orders, stalls, positions, counters, partitions, decided, due,
             has_failed };
         Ok(watcher)
     }
@@ -128,7 +126,7 @@ impl Watcher {
         let asked = list(self.partitions.values().map(|partition| (partition, Offset::End)));
         match asked.and_then(|asked| self.consumer.offsets_for_times(asked, ASK)) {
             Ok(ends) => {
-                self.unanswered = 0;
+                self.consumer.heard();
                 for (source, partition) in &self.partitions {
                     let Some(found) = ends.find_partition(&partition.topic, partition.number) else { continue };
                     if let (Ok(()), Offset::Offset(end)) = (found.error(), found.offset()) {
@@ -138,13 +136,12 @@ impl Watcher {
             }
             Err(error) => {
                 tracing::debug!("asking where partitions end: {error}");
-                self.unanswered += 1;
+                if self.consumer.is_deaf(DEAF)
+                    && let Ok(consumer) = (self.open)()
+                {
+                    self.consumer.replace(consumer);
+                }
             }
-        }
-        if self.unanswered >= DEAF
-            && let Ok(consumer) = (self.open)()
-        {
-            (self.consumer, self.unanswered) = (consumer, 0);
         }
         self.look_for_stalls();
     }
@@ -159,12 +156,4 @@ impl Watcher {
             let _ = self.orders.send(Command::Renew(source));
         }
     }
-}
-
-fn list<'a>(offsets: impl Iterator<Item = (&'a Partition, Offset)>) -> KafkaResult<TopicPartitionList> {
-    let mut list = TopicPartitionList::new();
-    for (partition, offset) in offsets {
-        list.add_partition_offset(&partition.topic, partition.number, offset)?;
-    }
-    Ok(list)
 }
