@@ -141,7 +141,7 @@ impl Scenario {
     }
 
     /// Deletes the topic of the ZTF night with all that is in it, and makes it again.
-    pub fn make_topic_anew(&self) {
+    pub fn make_topic_anew(&mut self) {
         self.topics[0].make_anew(PARTITIONS[0]);
     }
 
