@@ -262,12 +262,21 @@ impl Topic {
 
     /// Writes these records.
     pub fn write<'a>(&self, partition: i32, records: impl Iterator<Item = &'a [u8]>) {
-        let producer = self.producer();
+        self.send(partition, records);
+        self.flush();
+    }
+
+    /// Sends these records, and does not wait until they have arrived.
+    pub fn send<'a>(&self, partition: i32, records: impl Iterator<Item = &'a [u8]>) {
         for payload in records {
             let record = BaseRecord::<(), [u8]>::to(&self.name).partition(partition).payload(payload);
-            producer.send(record).expect("it is taken");
+            self.producer().send(record).expect("it is taken");
         }
-        producer.flush(PATIENCE).expect("it reaches Kafka");
+    }
+
+    /// Waits until all that was sent has arrived.
+    pub fn flush(&self) {
+        self.producer().flush(PATIENCE).expect("it reaches Kafka");
     }
 
     fn producer(&self) -> &BaseProducer {
