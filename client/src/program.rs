@@ -1,5 +1,8 @@
-//! How the programs of a cluster begin and end: the log, the configuration's file, the signals. An SDK's user has no need of it: it is
+//! What the programs of a cluster have in common: the log, the configuration's file, the signals, how strangers are let in. An SDK's user has no need of it: it is
 //! there with the feature `program`.
+
+pub mod http;
+pub mod listener;
 
 use std::path::Path;
 

@@ -76,6 +76,10 @@ impl FilterBook {
 pub struct Decided {
     /// The offset of its next packet.
     pub next: u64,
+    /// Kafka's timestamp of the packet before that, Unix milliseconds, where it is known: one of another time in its place is of a topic that was
+    /// made anew.
+    #[serde(default)]
+    pub time_ms: Option<i64>,
     /// Its counts, by survey.
     pub books: Vec<PartitionBook>,
 }

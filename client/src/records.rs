@@ -212,16 +212,24 @@ impl Named {
 
 /// Reads on and on.
 pub struct Records {
+    config: ReaderConfig,
     consumer: Arc<StreamConsumer<Context>>,
     named: Named,
-    group: bool,
     look: Instant,
-    assigned: Vec<i32>,
+    /// The offsets of the next records: what is assigned, or has come of a group's partitions.
+    next: BTreeMap<i32, Offset>,
+    /// Those of the former client, which a new one may give once more.
+    given: BTreeMap<i32, Offset>,
+    /// Looks in a row that Kafka has not answered, while nothing came.
+    unanswered: u32,
 }
+
+/// After so many looks in a row without an answer another client goes on: one can go deaf, and a new one hears.
+const DEAF: u32 = 3;
 
 impl std::fmt::Debug for Records {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Records").field("named", &self.named).field("assigned", &self.assigned).finish_non_exhaustive()
+        f.debug_struct("Records").field("named", &self.named).field("next", &self.next).finish_non_exhaustive()
     }
 }
 
@@ -232,25 +240,11 @@ impl Records {
     /// Kafka does not answer, or has no such topic.
     pub async fn open(config: ReaderConfig) -> Result<Self, Error> {
         let named = Named::of(&config.connection, &config.topic);
-        // A consumer wants the name of a group; without one of the reader's own nothing is committed under it.
-        let group = config.group.as_deref().unwrap_or("boom-reader");
-        let consumer: StreamConsumer<Context> = config.connection.client(&[
-            ("isolation.level", "read_committed"),
-            ("enable.auto.commit", "false"),
-            ("enable.auto.offset.store", "false"),
-            ("auto.offset.reset", if config.group.is_some() { "earliest" } else { "error" }),
-            ("group.id", group),
-        ])?;
-        let consumer = Arc::new(consumer);
-        let (of, on) = (named.clone(), Arc::clone(&consumer));
-        let assigned = blocking(move || begin(&of, &on, &config)).await?;
-        Ok(Self {
-            consumer,
-            named,
-            group: assigned.is_none(),
-            look: Instant::now() + LOOK,
-            assigned: assigned.unwrap_or_default(),
-        })
+        let consumer = client(&config)?;
+        let (of, on, how) = (named.clone(), Arc::clone(&consumer), config.clone());
+        let next = blocking(move || begin(&of, &on, &how)).await?;
+        let (look, given) = (Instant::now() + LOOK, BTreeMap::new());
+        Ok(Self { config, consumer, named, look, next, given, unanswered: 0 })
     }
 
     /// The next record; waits for one as long as there is none.
@@ -262,7 +256,14 @@ impl Records {
             match timeout_at(self.look, self.consumer.recv()).await {
                 Ok(Ok(message)) => {
                     let record = record(&message);
-                    if self.group {
+                    self.unanswered = 0;
+                    let (partition, next) = (record.partition, Offset::Offset(record.offset + 1));
+                    if matches!(self.given.get(&partition), Some(Offset::Offset(given)) if record.offset < *given) {
+                        continue;
+                    }
+                    self.given.remove(&partition);
+                    self.next.insert(partition, next);
+                    if self.config.group.is_some() {
                         let stored = self.consumer.store_offset(&record.topic, record.partition, record.offset);
                         stored.map_err(|error| self.named.error(error))?;
                     }
@@ -291,13 +292,11 @@ impl Records {
     /// Takes in partitions that have come since, from their beginning. Of a group, Kafka does.
     async fn look(&mut self) -> Result<(), Error> {
         self.look = Instant::now() + LOOK;
-        if self.group {
-            return Ok(());
-        }
         let (of, on) = (self.named.clone(), Arc::clone(&self.consumer));
-        let known = self.assigned.clone();
+        let (known, is_group) = (self.next.clone(), self.config.group.is_some());
         let looked = blocking(move || {
-            let new: Vec<i32> = of.partitions(&*on)?.into_iter().filter(|found| !known.contains(found)).collect();
+            let mut new = of.partitions(&*on)?;
+            new.retain(|found| !is_group && !known.contains_key(found));
             let list = of.list(new.iter().map(|partition| (*partition, Offset::Beginning)))?;
             if !new.is_empty() {
                 on.incremental_assign(&list).map_err(|error| of.error(error))?;
@@ -305,21 +304,64 @@ impl Records {
             Ok(new)
         });
         match looked.await {
-            Ok(new) => self.assigned.extend(new),
-            Err(error) if error.is_retryable() => {}
+            Ok(new) => {
+                self.unanswered = 0;
+                self.next.extend(new.into_iter().map(|partition| (partition, Offset::Beginning)));
+            }
+            Err(error) if error.is_retryable() => {
+                self.unanswered += 1;
+                self.look = Instant::now() + LOOK / 6;
+            }
             Err(error) => return Err(error),
         }
+        if self.unanswered >= DEAF {
+            self.unanswered = 0;
+            self.replace_client()?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with a new client where this one is.
+    fn replace_client(&mut self) -> Result<(), Error> {
+        tracing::debug!("reading {} goes on with a new client: the former one hears nothing", self.named.topic);
+        let consumer = client(&self.config)?;
+        if self.config.group.is_some() {
+            consumer.subscribe(&[&self.named.topic]).map_err(|error| self.named.error(error))?;
+        } else {
+            let list = self.named.list(self.next.iter().map(|(partition, next)| (*partition, *next)))?;
+            consumer.assign(&list).map_err(|error| self.named.error(error))?;
+        }
+        self.given.clone_from(&self.next);
+        let deaf = std::mem::replace(&mut self.consumer, consumer);
+        // Its end may wait for brokers that it does not find.
+        std::thread::spawn(move || drop(deaf));
         Ok(())
     }
 }
 
-/// Assigns or subscribes; gives the partitions that are assigned. Blocking.
-fn begin(named: &Named, consumer: &StreamConsumer<Context>, config: &ReaderConfig) -> Result<Option<Vec<i32>>, Error> {
+fn client(config: &ReaderConfig) -> Result<Arc<StreamConsumer<Context>>, Error> {
+    // A consumer wants the name of a group; without one of the reader's own nothing is committed under it.
+    let group = config.group.as_deref().unwrap_or("boom-reader");
+    Ok(Arc::new(config.connection.client(&[
+        ("isolation.level", "read_committed"),
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("auto.offset.reset", if config.group.is_some() { "earliest" } else { "error" }),
+        ("group.id", group),
+    ])?))
+}
+
+/// Assigns or subscribes; gives where the partitions begin that are assigned. Blocking.
+fn begin(
+    named: &Named,
+    consumer: &StreamConsumer<Context>,
+    config: &ReaderConfig,
+) -> Result<BTreeMap<i32, Offset>, Error> {
     let starts = named.starts(consumer, config.from)?;
     let list = named.list(starts.iter().map(|(partition, offset)| (*partition, Offset::Offset(*offset))))?;
     if config.group.is_none() {
         consumer.assign(&list).map_err(|error| named.error(error))?;
-        return Ok(Some(starts.into_keys().collect()));
+        return Ok(starts.into_iter().map(|(partition, offset)| (partition, Offset::Offset(offset))).collect());
     }
     // Where the group has not begun, it begins now, at what `from` means now.
     let there = consumer.committed_offsets(list, STEP).map_err(|error| named.error(error))?;
@@ -338,7 +380,7 @@ fn begin(named: &Named, consumer: &StreamConsumer<Context>, config: &ReaderConfi
         }
     }
     consumer.subscribe(&[&named.topic]).map_err(|error| named.error(error))?;
-    Ok(None)
+    Ok(BTreeMap::new())
 }
 
 fn others(error: &KafkaError) -> bool {

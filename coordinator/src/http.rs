@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use boom_client::program::http;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -17,15 +18,10 @@ use crate::Error;
 use crate::control::{Control, View};
 use crate::leader::Leaders;
 use crate::metrics::Metrics;
-use crate::service::listener::{Guarded, Patience};
 use crate::store::directory::{Directory, Target};
 
 /// How long the control loop may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// So many connections there may be, one for each question, and so long each may take.
-const CONNECTIONS: usize = 64;
-const QUESTION: Duration = Duration::from_secs(10);
 
 /// What it works with.
 #[derive(Debug)]
@@ -56,14 +52,10 @@ pub async fn serve<D: Directory>(
         .route("/livez", get(livez::<D>))
         .route("/readyz", get(readyz::<D>))
         .route("/http_sd", get(http_sd::<D>))
-        .layer(axum::middleware::map_response(async |mut response: Response| {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            response
-        }))
         .with_state(Arc::new(monitored));
-    let listener = Guarded::new(listener, CONNECTIONS, Patience::InAll(QUESTION));
-    let serve = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-    serve.await.map_err(|error| Error::Task { what: "the HTTP server", why: error.to_string() })
+    http::serve(listener, router, stop)
+        .await
+        .map_err(|error| Error::Task { what: "the HTTP server", why: error.to_string() })
 }
 
 type Shared<D> = State<Arc<Monitored<D>>>;
@@ -81,7 +73,7 @@ impl<D> Monitored<D> {
 async fn metrics<D: Directory>(State(monitored): Shared<D>) -> Response {
     let view = monitored.look().await.ok().flatten();
     let text = monitored.metrics.text(view.as_deref(), monitored.leaders.is_store_away());
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+    ([(header::CONTENT_TYPE, http::OPENMETRICS)], text).into_response()
 }
 
 async fn livez<D: Directory>(State(monitored): Shared<D>) -> Response {

@@ -10,10 +10,10 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use crate::control::View;
-use crate::service::{Lag, lag, partitions, standing};
+use crate::service::{Lag, behind, lag, partitions, standing};
 
 /// Labels and their values; of enumerations, streams and nodes, which are bounded.
 type Labels = Vec<(&'static str, String)>;
@@ -63,6 +63,7 @@ struct Gauges {
     partitions: Family<Labels, Unsigned>,
     lag: Family<Labels, Unsigned>,
     lag_unknown: Family<Labels, Unsigned>,
+    behind: Family<Labels, Gauge<f64, AtomicU64>>,
     quota: Family<Labels, Unsigned>,
 }
 
@@ -94,6 +95,12 @@ impl Metrics {
             "Partitions whose lag is not known, by stream",
             gauges.lag_unknown.clone(),
         );
+        registry.register_with_unit(
+            "lag",
+            "How long ago Kafka took the oldest alert that is not decided, by stream, as owners say",
+            Unit::Seconds,
+            gauges.behind.clone(),
+        );
         registry.register("quota_workers", "Workers by the plan, by node and stage", gauges.quota.clone());
         Self { registry, gauges: Mutex::new(gauges) }
     }
@@ -118,6 +125,7 @@ impl Gauges {
         for family in [&self.nodes, &self.partitions, &self.lag, &self.lag_unknown, &self.quota] {
             family.clear();
         }
+        self.behind.clear();
         let Some(view) = view else { return };
         let set = |family: &Family<Labels, Unsigned>, labels: Labels, value: u64| {
             family.get_or_create(&labels).set(value);
@@ -132,6 +140,9 @@ impl Gauges {
             let Lag { alerts, unknown } = lag(view, Some(stream));
             set(&self.lag, vec![("stream", stream.to_string())], alerts);
             set(&self.lag_unknown, vec![("stream", stream.to_string())], unknown.into());
+            if let Some(behind) = behind(view, stream) {
+                self.behind.get_or_create(&vec![("stream", stream.to_string())]).set(behind.as_secs_f64());
+            }
         }
         for (node, quotas) in &view.plan.quotas {
             for (stage, quota) in &quotas.stages {

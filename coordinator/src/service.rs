@@ -2,7 +2,6 @@
 
 mod auth;
 mod control;
-pub(crate) mod listener;
 mod node;
 mod show;
 
@@ -10,6 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use boom_client::program::listener::{Guarded, Patience};
 use boom_plan::lease::Timing;
 use boom_proto::v1::control_service_server::{ControlServiceServer, SERVICE_NAME as CONTROL};
 use boom_proto::v1::node_service_server::{NodeServiceServer, SERVICE_NAME as NODE};
@@ -22,14 +22,13 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 pub use auth::Token;
-pub(crate) use show::{Lag, lag, partitions, standing};
+pub(crate) use show::{Lag, behind, lag, partitions, standing};
 
 use crate::Error;
 use crate::control::Control;
 use crate::events::EventLog;
 use crate::leader::Leaders;
 use crate::metrics::Counters;
-use listener::{Guarded, Patience};
 
 /// How often a silent connection is tried, and how long the answer may take: a dead peer's session ends within 4 s.
 const PROBE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(2));

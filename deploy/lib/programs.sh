@@ -80,6 +80,7 @@ java_package() {
 # Apache Kafka's server: $KAFKA with its jars, an empty formatted data directory, and an archive of its classes.
 need_kafka() {
     need_java
+    need_openssl
     in_cache "kafka-$(digest "$(cat "$KAFKA_POM" "$ROOT/deploy/servers/kafka.properties")")" make_kafka
     KAFKA=$IN_CACHE
 }
@@ -98,17 +99,34 @@ make_kafka() {
     rm -rf -- "$1/repository" "$1/log"
     KAFKA=$1
     # Of no set: its ports are given back when the directory goes.
-    "${ASK[@]}" ports "$CACHE/ports" "$1/ports" kafka kafka_sasl kafka_controller
+    "${ASK[@]}" ports "$CACHE/ports" "$1/ports" kafka kafka_sasl kafka_tls kafka_controller
+    certify_kafka "$1/certificates"
     format_kafka "$1/formatted"
     archive_kafka "$1/formatted"
     rm -- "$1/ports"
 }
 
-# A data directory is formatted once, in the cache; each server gets a copy with names of its own, which takes no JVM.
+# The key and the certificate of its TLS listener, which is its own authority. They prove nothing to anybody but to tests on loopback.
+certify_kafka() (
+    umask 077
+    mkdir -p "$1"
+    cd "$1"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=localhost \
+        -addext subjectAltName=IP:127.0.0.1,DNS:localhost -keyout key.pem -out authority.pem 2>log || {
+        tail -n 20 log >&2
+        fail "openssl can not make a certificate: what it says stands above"
+    }
+    cat key.pem authority.pem >kafka.pem
+    rm -- key.pem log
+)
+
+# A data directory is formatted once, in the cache; each server gets a copy with names of its own, which takes no JVM. The user of the SASL
+# listener has a password that everybody may know: it opens what loopback has open anyway.
 format_kafka() (
     write_kafka_configuration "$1" "$KAFKA/ports"
     cd "$1"
-    kafka_java kafka.tools.StorageTool format --cluster-id "$(kafka_uuid)" --config server.properties
+    kafka_java kafka.tools.StorageTool format --cluster-id "$(kafka_uuid)" --config server.properties \
+        --add-scram "SCRAM-SHA-512=[name=boom,password=loopback]"
     "${COMMAND[@]}" >log 2>&1 || {
         tail -n 20 log >&2
         fail "Kafka's StorageTool can not format a directory: what it says stands above"
@@ -142,8 +160,9 @@ write_kafka_configuration() {
     mkdir -p "$1"
     read_ports "$2"
     sed -e "s/@KAFKA@/${PORTS[kafka]}/g" -e "s/@KAFKA_SASL@/${PORTS[kafka_sasl]}/g" \
-        -e "s/@KAFKA_CONTROLLER@/${PORTS[kafka_controller]}/g" "$ROOT/deploy/servers/kafka.properties" >"$1/server.properties"
+        -e "s/@KAFKA_TLS@/${PORTS[kafka_tls]}/g" -e "s/@KAFKA_CONTROLLER@/${PORTS[kafka_controller]}/g" "$ROOT/deploy/servers/kafka.properties" >"$1/server.properties"
     cp -- "$ROOT/deploy/servers/log4j2.properties" "$1/log4j2.properties"
+    cp -- "$KAFKA/certificates"/*.pem "$1"
 }
 
 # A UUID as Kafka writes them: 16 bytes in URL-safe base64; the first letter says that it begins with no dash.

@@ -6,7 +6,7 @@
 # that its servers end with) and `control`, the pipe through which that process is told which server to start.
 
 readonly SERVERS=(etcd kafka mongodb valkey)
-readonly PORT_NAMES=(etcd etcd_peer kafka kafka_sasl kafka_controller mongodb valkey)
+readonly PORT_NAMES=(etcd etcd_peer kafka kafka_sasl kafka_tls kafka_controller mongodb valkey)
 declare -A PORTS=()
 
 # within SECONDS COMMAND...: true as soon as COMMAND is, false when it still is not after so long.
@@ -72,6 +72,10 @@ open_set() {
     hold_set
     [[ -e $DIR/ports ]] || "${ASK[@]}" ports "$CACHE/ports" "$DIR/ports" "${PORT_NAMES[@]}"
     read_ports "$DIR/ports"
+    local name
+    for name in "${PORT_NAMES[@]}"; do
+        [[ -n ${PORTS[$name]:-} ]] || fail "the set in $DIR is of an earlier version and has no port for $name: \`deploy/dev down --remove\` with the same --dir removes it"
+    done
 }
 
 # The set in DIR, which must be there.
@@ -122,7 +126,8 @@ write_env() {
     for name in "${MEMBERS[@]}"; do
         runs "$DIR/$name/process" || continue
         printf 'BOOM_%s=%s\n' "${name^^}" "$(address "$name")"
-        [[ $name != kafka ]] || printf 'BOOM_KAFKA_SASL=%s\n' "$(address kafka_sasl)"
+        [[ $name != kafka ]] || printf 'BOOM_KAFKA_SASL=%s\nBOOM_KAFKA_TLS=%s\nBOOM_KAFKA_AUTHORITY=%s\n' \
+            "$(address kafka_sasl)" "$(address kafka_tls)" "$DIR/kafka/authority.pem"
         printf 'BOOM_%s_PID=%s\nBOOM_%s_DATA=%s\n' "${name^^}" "$PID" "${name^^}" "$DIR/$name/data"
     done >"$DIR/servers.env.new"
     mv -- "$DIR/servers.env.new" "$DIR/servers.env"
@@ -132,6 +137,7 @@ print_addresses() {
     local name
     for name in "$@"; do
         printf '%-8s %s\n' "$name" "$(address "$name")"
-        [[ $name != kafka ]] || printf '%-8s %s  (SASL, SCRAM-SHA-512)\n' '' "$(address kafka_sasl)"
+        [[ $name != kafka ]] || printf '%-8s %s  (SASL, SCRAM-SHA-512)\n%-8s %s  (TLS)\n' \
+            '' "$(address kafka_sasl)" '' "$(address kafka_tls)"
     done
 }

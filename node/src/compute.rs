@@ -56,16 +56,32 @@ impl Compute {
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
         let (done, result) = oneshot::channel();
         let job: Job = Box::new(move || {
-            let outcome = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                Panicked(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default())
-            });
             // Whoever waited may have been cancelled.
-            let _ = done.send(outcome);
+            let _ = done.send(unpanicked(work));
         });
         self.jobs.send(job).map_err(|_| Panicked("all compute threads have ended".to_owned()))?;
         result.await.map_err(|_| Panicked("the job was lost".to_owned()))?
     }
+}
+
+/// Runs `work`; a panic in it is an error. What it had in its hands may be half done, and is not used again.
+///
+/// # Errors
+/// `work` panicked.
+pub fn unpanicked<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        Panicked(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default())
+    })
+}
+
+/// Works on all things together; if that panics, on each alone, so that it is known on which. `work` gives one answer a thing.
+pub fn one_by_one<I, O>(things: &[I], work: impl Fn(&[I]) -> Vec<O>) -> Vec<Result<O, Panicked>> {
+    if let Ok(answers) = unpanicked(|| work(things)) {
+        return answers.into_iter().map(Ok).collect();
+    }
+    let alone = |thing| unpanicked(|| work(std::slice::from_ref(thing)).pop().expect("one answer a thing"));
+    things.iter().map(alone).collect()
 }
 
 #[cfg(test)]
@@ -78,5 +94,14 @@ mod tests {
         let panicked = compute.run(|| -> u8 { panic!("on purpose") }).await;
         assert_eq!(panicked, Err(Panicked("on purpose".to_owned())));
         assert_eq!(compute.run(|| 7).await, Ok(7));
+    }
+
+    #[test]
+    fn of_many_things_only_the_one_on_which_the_work_panics_has_no_answer() {
+        let half = |numbers: &[u8]| -> Vec<u8> { numbers.iter().map(|number| 12 / number).collect() };
+        assert_eq!(one_by_one(&[1, 2, 3], half), [Ok(12), Ok(6), Ok(4)]);
+        let answers = one_by_one(&[1, 0, 3], half);
+        assert_eq!((&answers[0], &answers[2]), (&Ok(12), &Ok(4)));
+        assert!(answers[1].as_ref().is_err_and(|why| why.to_string().contains("divide by zero")), "{answers:?}");
     }
 }

@@ -55,6 +55,8 @@ pub fn decoder(
         }
         None => (HashMap::new(), "no --schemas DIR is given, where writer schemas are looked up by id".to_owned()),
     };
+    let registry = &config.schemas.registry;
+    let hint = if registry.is_empty() { hint } else { format!("{hint}; nor has the registry {registry} given it") };
     Ok(Arc::new(Decoder::new(survey, by_id, hint, config.input.max_packet_bytes)))
 }
 

@@ -104,6 +104,7 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
     let (_unchanging, held) = watch::channel(Arc::clone(&filters));
     let pipeline = Arc::new(Pipeline {
         decoder,
+        schemas: None,
         store: Embedded::new(documents, compute.clone()),
         enricher,
         filters: held,
@@ -111,6 +112,7 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
         pools: Arc::new(Pools::even(threads)),
         gate: Gate::open(),
         stats: Arc::clone(&stats),
+        positions: Arc::default(),
         clock: setup::now,
         batch: config.input.batch,
         batches_in_flight: config.input.batches_in_flight,

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use boom_plan::quota;
 use hdrhistogram::Histogram;
 
+use crate::source::kafka::Counters;
 use crate::stage::filter::Filters;
+use crate::tally::Tally;
 
 /// A part of an alert's way that is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,15 +81,6 @@ pub struct Totals {
     pub busy: Duration,
 }
 
-/// How far an input is committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reached {
-    /// The offset of its next packet.
-    pub next: u64,
-    /// When the broker took the last one, milliseconds since 1970.
-    pub timestamp: Option<i64>,
-}
-
 /// Time that a filter took, and of how many alerts, by name and version.
 type FilterCosts = BTreeMap<(String, String), (Duration, u64)>;
 
@@ -96,25 +89,11 @@ type FilterCosts = BTreeMap<(String, String), (Duration, u64)>;
 pub struct Stats {
     stages: Mutex<Vec<StageStats>>,
     filters: Mutex<FilterCosts>,
-    reached: Mutex<BTreeMap<String, Reached>>,
-    /// Alerts and dead letters that are committed by this run.
-    pub committed: AtomicU64,
-    /// Dead letters of this run.
-    pub dead: AtomicU64,
-    /// Alerts that a filter let through, filter by filter.
-    pub passed: AtomicU64,
-    /// Alerts that a filter did not let through.
-    pub rejected: AtomicU64,
-    /// Alerts on which a filter failed.
-    pub failed: AtomicU64,
+    tally: Mutex<Tally>,
     /// Batches under way.
     pub in_flight: AtomicU64,
-    /// Records that retention had removed before they were read.
-    pub removed: AtomicU64,
-    /// Partitions of topics that were deleted and made anew.
-    pub made_anew: AtomicU64,
-    /// Partitions that were to be read and are not there.
-    pub missing: AtomicU64,
+    /// What readers of Kafka have seen.
+    pub source: Arc<Counters>,
 }
 
 impl Default for Stats {
@@ -128,16 +107,9 @@ impl Default for Stats {
         Self {
             stages: Mutex::new(Stage::ALL.iter().map(|_| stage()).collect()),
             filters: Mutex::default(),
-            reached: Mutex::default(),
-            committed: AtomicU64::new(0),
-            dead: AtomicU64::new(0),
-            passed: AtomicU64::new(0),
-            rejected: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
+            tally: Mutex::default(),
             in_flight: AtomicU64::new(0),
-            removed: AtomicU64::new(0),
-            made_anew: AtomicU64::new(0),
-            missing: AtomicU64::new(0),
+            source: Arc::default(),
         }
     }
 }
@@ -164,19 +136,14 @@ impl Stats {
         }
     }
 
-    /// Records how far an input is committed.
-    pub fn reached(&self, source: &str, reached: Reached) {
-        held(&self.reached).insert(source.to_owned(), reached);
+    /// Counts what a commit has brought.
+    pub fn count(&self, brought: &Tally) {
+        held(&self.tally).add(brought);
     }
 
-    /// An input is not read any more.
-    pub fn left(&self, source: &str) {
-        held(&self.reached).remove(source);
-    }
-
-    /// How far each input is committed.
-    pub fn all_reached(&self) -> BTreeMap<String, Reached> {
-        held(&self.reached).clone()
+    /// What this run has committed.
+    pub fn tally(&self) -> Tally {
+        held(&self.tally).clone()
     }
 
     /// What was measured of a stage.

@@ -25,10 +25,10 @@ pub async fn watch(stats: Arc<Stats>, expected: Option<u64>, batches_in_flight: 
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        let committed = Stats::get(&stats.committed);
+        let tally = stats.tally();
+        let (committed, passed, dead) = (tally.consumed(), tally.passed(), tally.dead());
         let rate = committed as f64 / started.elapsed().as_secs_f64();
         let full = 100 * Stats::get(&stats.in_flight) / batches_in_flight as u64;
-        let (passed, dead) = (Stats::get(&stats.passed), Stats::get(&stats.dead));
         if terminal {
             bar.set_position(committed);
             bar.set_message(format!("{rate:.0} alerts/s · queue {full}% · {passed} passed · {dead} dead letters"));
@@ -51,7 +51,7 @@ fn bar(expected: Option<u64>) -> ProgressBar {
 
 /// The tables of a finished run.
 pub fn tables(stats: &Stats, books: &Books, elapsed: Duration) -> String {
-    let committed = Stats::get(&stats.committed);
+    let committed = stats.tally().consumed();
     let rate = committed as f64 / elapsed.as_secs_f64().max(1e-9);
     let mut text =
         format!("{committed} alerts in {:.1} s: {rate:.0} alerts/s\n\n{}\n", elapsed.as_secs_f64(), stages(stats));

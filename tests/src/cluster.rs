@@ -289,13 +289,20 @@ impl Cluster {
         within(patience, || is_so(self), || format!("{what}\n{}", self.logs()))
     }
 
-    /// The ends of the logs of all nodes.
+    /// The ends of the logs of all nodes, what they have counted, and where the topic of the progress ends.
     fn logs(&self) -> String {
         let end = |log: String| {
             let lines: Vec<&str> = log.lines().collect();
             lines[lines.len().saturating_sub(40)..].join("\n")
         };
-        (0..self.nodes.len()).map(|number| format!("--- n{number}\n{}\n", end(self.log(number)))).collect()
+        let numbers = |number| {
+            let text = if self.runs(number) { self.node_metrics(number) } else { String::new() };
+            let told = text.lines().filter(|line| !line.starts_with('#') && !line.contains("_bucket"));
+            told.collect::<Vec<_>>().join("\n")
+        };
+        let of = |number| format!("--- n{number}\n{}\n{}\n", end(self.log(number)), numbers(number));
+        let nodes: String = (0..self.nodes.len()).map(of).collect();
+        format!("{nodes}--- ends of the progress: {:?}", self.output().ends())
     }
 }
 

@@ -59,7 +59,7 @@ pub fn emission_of(source: &str, books: &Books, from: i64, upto: i64) -> Emissio
         results: (from..upto).map(result).collect(),
         dead_letters: vec![letter],
         progress: [(source.to_string(), offset + 1)].into(),
-        touched: [source.to_string()].into(),
+        touched: [(source.to_string(), None)].into(),
         books,
     }
 }

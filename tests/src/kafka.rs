@@ -82,6 +82,16 @@ impl KafkaOutput {
         (0..PARTITIONS).map(end).sum()
     }
 
+    /// Where the topic of the progress ends, whole and as far as it is decided: they differ while a transaction is open.
+    pub fn ends(&self) -> [Option<i64>; 2] {
+        ["read_uncommitted", "read_committed"].map(|isolation| {
+            let mut config = ClientConfig::new();
+            config.set("bootstrap.servers", &self.brokers).set("isolation.level", isolation).set("group.id", "test");
+            let consumer: BaseConsumer = config.create().expect("a consumer");
+            consumer.fetch_watermarks(&self.config("").progress, 0, PATIENCE).ok().map(|(_, end)| end)
+        })
+    }
+
     /// The settings of a sink with a producer of that name.
     pub fn config(&self, name: &str) -> Config {
         let topic = |of: &str| format!("{}.{of}", self.prefix);
@@ -213,12 +223,17 @@ impl std::fmt::Debug for Topic {
 impl Topic {
     /// A new topic.
     pub fn make(brokers: &str, name: &str, partitions: i32) -> Self {
-        let topic = Self { brokers: brokers.to_owned(), name: name.to_owned(), producer: OnceLock::new() };
+        let topic = Self::of(brokers, name);
         let new = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
         let admin = topic.admin();
         let made = wait(async { admin.create_topics([&new], &patient()).await }).expect("Kafka answers");
         made.into_iter().for_each(|made| drop(made.expect("the topic is made")));
         topic
+    }
+
+    /// One that is there.
+    pub fn of(brokers: &str, name: &str) -> Self {
+        Self { brokers: brokers.to_owned(), name: name.to_owned(), producer: OnceLock::new() }
     }
 
     /// Deletes it with all that is in it, and makes it again.
@@ -279,12 +294,40 @@ impl Topic {
         self.producer().flush(PATIENCE).expect("it reaches Kafka");
     }
 
+    /// Writes these records, compressed with that codec.
+    pub fn write_packed<'a>(&self, partition: i32, records: impl Iterator<Item = &'a [u8]>, codec: &str) {
+        let mut settings = ClientConfig::new();
+        settings.set("bootstrap.servers", &self.brokers).set("enable.idempotence", "true");
+        settings.set("compression.codec", codec);
+        let producer: BaseProducer = settings.create().expect("a producer");
+        for payload in records {
+            let record = BaseRecord::<(), [u8]>::to(&self.name).partition(partition).payload(payload);
+            producer.send(record).expect("it is taken");
+        }
+        producer.flush(PATIENCE).expect("it reaches Kafka");
+    }
+
     fn producer(&self) -> &BaseProducer {
         self.producer.get_or_init(|| {
             let mut settings = ClientConfig::new();
             settings.set("bootstrap.servers", &self.brokers).set("enable.idempotence", "true");
             settings.create().expect("a producer")
         })
+    }
+
+    /// What a consumers' group has committed, by partition.
+    pub fn group_offsets(&self, group: &str, partitions: i32) -> BTreeMap<i32, u64> {
+        let mut settings = ClientConfig::new();
+        settings.set("bootstrap.servers", &self.brokers).set("group.id", group).set("enable.auto.commit", "false");
+        let consumer: BaseConsumer = settings.create().expect("a consumer");
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition_range(&self.name, 0, partitions - 1);
+        let committed = consumer.committed_offsets(asked, PATIENCE).expect("Kafka answers");
+        let offset = |number| match committed.find_partition(&self.name, number)?.offset() {
+            Offset::Offset(offset) => Some((number, offset.cast_unsigned())),
+            _ => None,
+        };
+        (0..partitions).filter_map(offset).collect()
     }
 
     /// Gives it more partitions: so many in all.

@@ -99,12 +99,21 @@ impl Servers {
         self.value(&server.key())
     }
 
-    /// HOST:PORT of Kafka's listener for subscribers, with SCRAM-SHA-512 and access lists.
+    /// HOST:PORT of Kafka's listener for subscribers, with SCRAM-SHA-512 and access lists; `boom` with the password `loopback` may do
+    /// everything.
     ///
     /// # Panics
     /// The set was started without Kafka.
     pub fn kafka_sasl(&self) -> &str {
         self.value("BOOM_KAFKA_SASL")
+    }
+
+    /// HOST:PORT of Kafka's listener with TLS, and the file of the certificate to trust.
+    ///
+    /// # Panics
+    /// The set was started without Kafka.
+    pub fn kafka_tls(&self) -> (&str, &Path) {
+        (self.value("BOOM_KAFKA_TLS"), Path::new(self.value("BOOM_KAFKA_AUTHORITY")))
     }
 
     fn value(&self, key: &str) -> &str {

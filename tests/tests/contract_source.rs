@@ -244,8 +244,7 @@ fn a_partition_of_kafka() {
     let topics = ["night", "other"].map(|name| Topic::make(brokers, name, 1));
     topics.iter().for_each(|topic| topic.write(0, inputs.packets.iter().map(|packet| packet.bytes.as_slice())));
     let open = |topic: usize| {
-        let config =
-            kafka::Config { connection: Connection::plain(brokers), group: "boom".to_owned(), queue_bytes: 1 << 20 };
+        let config = kafka::Config::new(Connection::plain(brokers), "boom");
         let topic = topics[topic].name().to_owned();
         let partition = kafka::Partition { stream: "ztf".to_owned(), topic, number: 0 };
         Box::new(Partition { config, partition, packets: inputs.packets.len() }) as Box<dyn Source>

@@ -236,6 +236,7 @@ mod tests {
 
     fn committed() -> Committed {
         let decided = |consumed: u64| Decided {
+            time_ms: None,
             next: consumed,
             books: vec![PartitionBook {
                 survey: "ZTF".into(),

@@ -1,6 +1,7 @@
 //! What the leader knows, as operators see it. Pure.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use boom_plan::fleet::{Member, PartitionFacts, Standing};
 use boom_plan::id::{Partition, ProducerName, StreamId};
@@ -33,6 +34,13 @@ impl Lag {
 pub(crate) fn lag(view: &View, of: Option<&StreamId>) -> Lag {
     let topics = view.fleet.topics().iter().filter(|((stream, _), _)| of.is_none_or(|of| of == stream));
     topics.flat_map(|(_, facts)| facts.partitions.values()).fold(Lag::default(), Lag::add)
+}
+
+/// How far behind the furthest partition of a stream is, as its owner said last; nothing when none says so.
+pub(crate) fn behind(view: &View, of: &StreamId) -> Option<Duration> {
+    let said = view.hosts.values().flat_map(|host| &host.report.holds);
+    let mine = said.filter(|held| held.partition.as_ref().is_some_and(|partition| partition.stream == of.as_str()));
+    mine.filter_map(|held| held.lag_ms).max().map(Duration::from_millis)
 }
 
 /// How many partitions are in which state: owned, revoking, unplaced.

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use boom_client::program::http;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -32,16 +33,13 @@ pub(super) async fn serve(
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .with_state(shown);
-    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
+    http::serve(listener, routes, stop).await
 }
 
 async fn metrics(State(shown): State<Shown>) -> Response {
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &shown.registry) {
-        Ok(()) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], text).into_response()
-        }
+        Ok(()) => ([(header::CONTENT_TYPE, http::OPENMETRICS)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }

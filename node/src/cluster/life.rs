@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use boom_client::kafka::Connection;
@@ -21,11 +20,11 @@ use tokio_util::sync::CancellationToken;
 use super::{Parts, Shared, Teller};
 use crate::books::Books;
 use crate::pipeline::{Begin, End, Error as PipelineError, Item, Pipeline};
+use crate::positions::Positions;
 use crate::sink::Progress;
 use crate::sink::kafka::{Committed, Config as Output, Error as SinkError, Kafka as Results, fence, read_committed};
 use crate::source::kafka::{self as source, Control, Kafka as Source};
 use crate::source::{Source as _, SourceError};
-use crate::stats::Stats;
 use crate::store::Store;
 
 /// Items that may wait between the readers and the pipeline.
@@ -63,6 +62,7 @@ impl<S: Store + Clone> Lives<S> {
             who,
             parts: Arc::clone(&self.parts),
             shared: self.shared.clone(),
+            positions: self.shared.renew_positions(),
             teller: self.teller.clone(),
             stop: stop.clone(),
         };
@@ -117,6 +117,7 @@ struct Life<S> {
     who: ProducerName,
     parts: Arc<Parts<S>>,
     shared: Shared,
+    positions: Arc<Positions>,
     teller: Teller,
     stop: CancellationToken,
 }
@@ -137,7 +138,8 @@ impl<S: Store + Clone> Life<S> {
         let (compute, provenance) = (self.parts.pipeline.compute.clone(), Arc::clone(&self.parts.provenance));
         let sink = Results::open(output, compute, provenance, self.stop.clone()).await?;
         let (items, queue) = mpsc::channel(QUEUE);
-        let pipeline = Arc::new(Pipeline { gate: self.shared.gate(self.who.clone()), ..self.parts.pipeline.clone() });
+        let (gate, positions) = (self.shared.gate(self.who.clone()), Arc::clone(&self.positions));
+        let pipeline = Arc::new(Pipeline { gate, positions, ..self.parts.pipeline.clone() });
         let mut tasks = JoinSet::new();
         let ran = pipeline.run(queue, sink, Progress::new(), Books::default());
         tasks.spawn(async { ran.await.map(drop).map_err(Error::from) });
@@ -239,7 +241,7 @@ impl<S: Store + Clone> Life<S> {
         let source: Arc<str> = Arc::from(partition.to_string());
         let decided = committed.partitions.get(&*source);
         let from = match (decided, stream.start) {
-            (Some(decided), _) => source::Start::Progress(decided.next),
+            (Some(decided), _) => source::Start::Progress { next: decided.next, time: decided.time_ms },
             (None, orders::Start::Earliest) => source::Start::Earliest,
             (None, orders::Start::Latest) => source::Start::Latest,
             (None, orders::Start::At(time)) => source::Start::Time(i64::try_from(time).unwrap_or(i64::MAX)),
@@ -302,8 +304,13 @@ impl<S: Store + Clone> Life<S> {
         items: mpsc::Sender<Item>,
         tasks: &mut JoinSet<Result<(), Error>>,
     ) -> Result<Control, Error> {
-        let (group, queue_bytes) = (self.parts.group.clone(), self.parts.queue_bytes);
-        let config = source::Config { connection: connection.clone(), group, queue_bytes };
+        let config = source::Config {
+            connection: connection.clone(),
+            group: self.parts.group.clone(),
+            queue_bytes: self.parts.queue_bytes,
+            positions: Arc::clone(&self.positions),
+            counters: Arc::clone(&self.parts.pipeline.stats.source),
+        };
         let (mut reader, control, events) = Source::open(&config)?;
         let (ended, end) = oneshot::channel();
         let read = move || {
@@ -312,14 +319,11 @@ impl<S: Store + Clone> Life<S> {
                 Err(_) => ControlFlow::Break(()),
             });
             let _ = ended.send(outcome);
+            // Who listens to the events ends with the reader.
+            drop(events);
         };
-        let stats = Arc::clone(&self.parts.pipeline.stats);
-        // Ends with the reader.
-        let listen = move || events.iter().for_each(|event| count(&stats, &event));
-        for (name, work) in [("source", Box::new(read) as Box<dyn FnOnce() + Send>), ("events", Box::new(listen))] {
-            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
-            thread.map_err(|error| Error::Thread(format!("the thread `{name}` does not start: {error}")))?;
-        }
+        let thread = std::thread::Builder::new().name("source".to_owned()).spawn(read);
+        thread.map_err(|error| Error::Thread(format!("the source's thread does not start: {error}")))?;
         let (stop, until) = (control.clone(), self.stop.clone());
         tasks.spawn(async move { Ok(end.await.unwrap_or(Ok(()))?) });
         // The reader holds the pipeline's entrance: it must end with the incarnation, however that ends.
@@ -328,23 +332,6 @@ impl<S: Store + Clone> Life<S> {
             stop.stop();
         });
         Ok(control)
-    }
-}
-
-/// Counts what happens to what is read; all but what is missing is in the log already.
-fn count(stats: &Stats, event: &source::Event) {
-    match event {
-        source::Event::Begun { .. } => {}
-        source::Event::Removed { from, to, .. } => {
-            stats.removed.fetch_add(to - from, Ordering::Relaxed);
-        }
-        source::Event::MadeAnew { .. } => {
-            stats.made_anew.fetch_add(1, Ordering::Relaxed);
-        }
-        source::Event::Missing { partition, problem } => {
-            tracing::warn!(%partition, "it is not there and is looked for again and again: {problem}");
-            stats.missing.fetch_add(1, Ordering::Relaxed);
-        }
     }
 }
 

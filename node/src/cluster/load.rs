@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use boom_plan::id::{Offset, Partition};
 use boom_plan::message::StageLoad;
@@ -11,12 +11,15 @@ use boom_plan::quota::Stage;
 use boom_plan::time::Span;
 use boom_proto::v1::{LoadReport, ProcessLoad};
 
+use super::Shared;
 use crate::pipeline::Pools;
+use crate::positions::Lag;
 use crate::stats::{Stats, Totals};
 
 /// Measures.
 #[derive(Debug, Clone)]
 pub(super) struct Meter {
+    pub(super) shared: Shared,
     stats: Arc<Stats>,
     pools: Arc<Pools>,
     /// What the stages had done when they were measured last, and when.
@@ -27,15 +30,16 @@ pub(super) struct Meter {
 struct Before {
     at: Instant,
     stages: BTreeMap<Stage, Totals>,
+    loads: BTreeMap<Stage, StageLoad>,
     cpu_seconds: f64,
     process: ProcessLoad,
 }
 
 impl Meter {
-    pub(super) fn new(stats: Arc<Stats>, pools: Arc<Pools>) -> Self {
-        let (stages, process) = Default::default();
-        let before = Before { at: Instant::now(), stages, cpu_seconds: 0.0, process };
-        Self { stats, pools, before: Arc::new(Mutex::new(before)) }
+    pub(super) fn new(shared: Shared, stats: Arc<Stats>, pools: Arc<Pools>) -> Self {
+        let (stages, loads, process) = Default::default();
+        let before = Before { at: Instant::now(), stages, loads, cpu_seconds: 0.0, process };
+        Self { shared, stats, pools, before: Arc::new(Mutex::new(before)) }
     }
 
     /// How far the partitions are, and what the stages carry since the last time.
@@ -53,8 +57,9 @@ impl Meter {
         let cpu = usage.0 - before.cpu_seconds;
         before.cpu_seconds = usage.0;
         before.process = ProcessLoad { cpu_permille: (cpu / seconds * 1e3).round() as u32, memory_bytes: usage.1 };
-        let reached = self.stats.all_reached().into_iter();
-        let next = reached.filter_map(|(source, reached)| Some((source.parse().ok()?, Offset(reached.next))));
+        before.loads.clone_from(&stages);
+        let progress = self.shared.positions().progress().into_iter();
+        let next = progress.filter_map(|(source, next)| Some((source.parse().ok()?, Offset(next))));
         Event::Measured { next: next.collect::<BTreeMap<Partition, Offset>>(), stages }
     }
 
@@ -78,9 +83,27 @@ impl Meter {
         self.before.lock().expect("nobody panics with the measurements").process
     }
 
+    /// The load of the stages when it was measured last.
+    pub(super) fn loads(&self) -> BTreeMap<Stage, StageLoad> {
+        self.before.lock().expect("nobody panics with the measurements").loads.clone()
+    }
+
+    /// How far behind the partitions are now, as far as that is known.
+    pub(super) fn lags(&self) -> BTreeMap<Partition, Lag> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let lags = self.shared.positions().lags(i64::try_from(now).unwrap_or(i64::MAX)).into_iter();
+        lags.filter_map(|(source, lag)| Some((source.parse().ok()?, lag))).collect()
+    }
+
     /// Adds to a report what only shells look at.
     pub(super) fn complete(&self, report: &mut LoadReport) {
         report.process = Some(self.process());
+        let lags = self.lags();
+        for held in &mut report.holds {
+            let partition = held.partition.clone().and_then(|partition| Partition::try_from(partition).ok());
+            let behind = partition.and_then(|partition| lags.get(&partition)?.behind);
+            held.lag_ms = behind.map(|behind| u64::try_from(behind.as_millis()).unwrap_or(u64::MAX));
+        }
     }
 }
 

@@ -1,20 +1,24 @@
 //! What a node shows Prometheus. The numbers are read from where they are measured when they are asked for; nothing is counted here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use boom_plan::id::Partition;
 use boom_plan::quota;
 use hdrhistogram::Histogram;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
+use tokio::sync::watch;
 
-use super::Shared;
 use super::load::Meter;
 use crate::pipeline::Pools;
+use crate::stage::filter::Filters;
 use crate::stats::{Stage, Stats};
+use crate::tally::{Answers, Fates, Tally};
 
 /// Bounds of the buckets of latencies, seconds.
 const BUCKETS: [f64; 20] = [
@@ -22,28 +26,37 @@ const BUCKETS: [f64; 20] = [
 ];
 
 /// A registry that reads all of a node.
-pub(super) fn registry(shared: Shared, stats: Arc<Stats>, pools: Arc<Pools>, meter: Meter) -> Registry {
+pub(super) fn registry(
+    meter: Meter,
+    stats: Arc<Stats>,
+    pools: Arc<Pools>,
+    filters: watch::Receiver<Arc<Filters>>,
+) -> Registry {
     let mut registry = Registry::with_prefix("boom_node");
-    registry.register_collector(Box::new(Node { shared, stats, pools, meter }));
+    registry.register_collector(Box::new(Node { meter, stats, pools, filters }));
     registry
 }
 
 #[derive(Debug)]
 struct Node {
-    shared: Shared,
+    meter: Meter,
     stats: Arc<Stats>,
     pools: Arc<Pools>,
-    meter: Meter,
+    filters: watch::Receiver<Arc<Filters>>,
 }
 
 type Encoded = Result<(), std::fmt::Error>;
 
 impl Collector for Node {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Encoded {
-        self.membership(&mut encoder)?;
-        self.counts(&mut encoder)?;
+        let held = self.membership(&mut encoder)?;
+        let tally = self.stats.tally();
+        self.books(&mut encoder, &tally)?;
+        self.answers(&mut encoder, &tally)?;
+        self.source(&mut encoder)?;
         self.stages(&mut encoder)?;
-        self.partitions(&mut encoder)?;
+        self.pools(&mut encoder)?;
+        self.partitions(&mut encoder, &held)?;
         let process = self.meter.process();
         gauge(&mut encoder, "memory", "Resident memory", Some(Unit::Bytes), process.memory_bytes as f64)?;
         gauge(
@@ -57,36 +70,77 @@ impl Collector for Node {
 }
 
 impl Node {
-    fn membership(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
-        let (lease, gate, owned) = {
-            let node = self.shared.node();
-            (node.lease(), node.gate(), node.holds().len())
+    /// Gives the partitions that the node has not let go of.
+    fn membership(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<BTreeSet<Partition>, std::fmt::Error> {
+        let shared = &self.meter.shared;
+        let (lease, gate, held) = {
+            let node = shared.node();
+            (node.lease(), node.gate(), node.holds().keys().cloned().collect::<BTreeSet<_>>())
         };
-        let left = lease.map_or(0, |until| until.since(self.shared.clock.now()).0);
+        let left = lease.map_or(0, |until| until.since(shared.clock.now()).0);
         gauge(encoder, "lease", "How long the node may act as owner", Some(Unit::Seconds), left as f64 / 1e3)?;
         gauge(encoder, "term", "The term of the leader that it listens to", None, gate.term().0 as f64)?;
         let version = gate.version().map_or(0, |version| version.0);
         gauge(encoder, "plan_version", "The newest plan that it has taken", None, version as f64)?;
-        gauge(encoder, "partitions", "Partitions that it has not let go of", None, owned as f64)
+        gauge(encoder, "partitions", "Partitions that it has not let go of", None, held.len() as f64)?;
+        Ok(held)
     }
 
-    fn counts(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
-        let stats = &self.stats;
-        let counted = [
-            ("alerts", "Alerts that are committed, dead letters included", &stats.committed),
-            ("dead_letters", "Alerts that went to the dead letters", &stats.dead),
-            ("filter_passed", "Alerts that a filter let through", &stats.passed),
-            ("filter_rejected", "Alerts that a filter did not let through", &stats.rejected),
-            ("filter_failed", "Alerts on which a filter failed", &stats.failed),
-            ("records_removed", "Records that retention had removed before they were read", &stats.removed),
-            ("partitions_made_anew", "Partitions of topics that were deleted and made anew", &stats.made_anew),
-            ("partitions_missing", "Partitions that were to be read and are not there", &stats.missing),
+    /// The books of this process: what it has committed, counted after it was.
+    fn books(&self, encoder: &mut DescriptorEncoder<'_>, tally: &Tally) -> Encoded {
+        let help = "Alerts that are committed, dead letters included";
+        counter(encoder, "alerts", help, tally.consumed())?;
+        let columns: [(&str, &str, Column<Fates>); 4] = [
+            ("books_consumed", "Alerts taken in, by stream and survey; all that follow add up to it", |of| of.consumed),
+            ("books_decided", "Alerts that every filter has judged", |of| of.decided),
+            ("books_repeated", "Alerts whose candid had come from elsewhere before", |of| of.repeated),
+            ("books_dead_lettered", "Alerts that gave no document", |of| of.dead_lettered),
         ];
-        for (name, help, counter) in counted {
-            let counter = ConstCounter::new(Stats::get(counter));
-            counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        for (name, help, column) in columns {
+            let series = tally.alerts.iter().map(|((stream, survey), fates)| {
+                ([("stream", stream.clone()), ("survey", survey.clone())], column(fates))
+            });
+            counters(encoder, name, help, series)?;
         }
-        gauge(encoder, "batches", "Batches under way", None, Stats::get(&stats.in_flight) as f64)
+        let reasons = tally.dead_letters.iter().map(|(reason, letters)| ([("reason", *reason)], *letters));
+        counters(encoder, "dead_letters", "Alerts that went to the dead letters, by reason", reasons)?;
+        gauge(encoder, "batches", "Batches under way", None, Stats::get(&self.stats.in_flight) as f64)
+    }
+
+    /// What the filters said that there are now: one that is removed takes its series away.
+    fn answers(&self, encoder: &mut DescriptorEncoder<'_>, tally: &Tally) -> Encoded {
+        let filters = Arc::clone(&self.filters.borrow());
+        let names: BTreeSet<&Arc<str>> = filters.list().iter().map(|filter| &filter.name).collect();
+        let columns: [(&str, &str, Column<Answers>); 3] = [
+            ("filter_passed", "Alerts that a filter let through", |of| of.passed),
+            ("filter_rejected", "Alerts that a filter did not let through", |of| of.rejected),
+            ("filter_failed", "Alerts on which a filter failed", |of| of.failed),
+        ];
+        for (name, help, column) in columns {
+            let series = names.iter().map(|filter| {
+                let answers = tally.filters.get(*filter).copied().unwrap_or_default();
+                ([("filter", filter.to_string())], column(&answers))
+            });
+            counters(encoder, name, help, series)?;
+        }
+        Ok(())
+    }
+
+    /// What the readers of Kafka have seen.
+    fn source(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+        let counts = self.stats.source.get();
+        let counted = [
+            ("source_removed", "Records that retention had removed before they were read", counts.removed),
+            ("source_made_anew", "Partitions of topics that were deleted and made anew", counts.made_anew),
+            ("source_missing", "Partitions that were not there", counts.missing),
+            ("source_pauses", "How often reading was paused, since the queue was full", counts.pauses),
+            ("source_group_failures", "Failed commits of the consumers' group", counts.group_failures),
+            ("source_renewals", "New clients of Kafka after one that heard nothing any more", counts.renewals),
+        ];
+        for (name, help, count) in counted {
+            counter(encoder, name, help, count)?;
+        }
+        Ok(())
     }
 
     fn stages(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
@@ -114,6 +168,11 @@ impl Node {
             let seconds = self.stats.totals(stage.into()).busy.as_secs_f64();
             ConstCounter::new(seconds).encode(busy.encode_family(&[("stage", stage.to_string())])?)?;
         }
+        Ok(())
+    }
+
+    fn pools(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+        let loads = self.meter.loads();
         let of = |encoder: &mut DescriptorEncoder<'_>,
                   name,
                   help,
@@ -126,21 +185,65 @@ impl Node {
             Ok::<(), std::fmt::Error>(())
         };
         let pool = |stage| self.pools.of(stage);
+        let busy = |stage| loads.get(&stage).map_or(0.0, |load| f64::from(load.busy) / 1e3);
+        of(encoder, "stage_busy_ratio", "Share of its workers' time that was work, in the last second", None, &busy)?;
         of(encoder, "stage_quota", "Batches that a stage may work on at once", None, &|s| pool(s).workers() as f64)?;
         of(encoder, "stage_queue_alerts", "Alerts that wait", None, &|s| pool(s).queue().alerts as f64)?;
         let age = |stage| pool(stage).queue().age.as_secs_f64();
         of(encoder, "stage_queue_age", "How long the oldest has waited", Some(&Unit::Seconds), &age)
     }
 
-    fn partitions(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
-        let reached = self.stats.all_reached();
-        let help = "The offset of the next alert, as committed";
-        let mut next = encoder.encode_descriptor("partition_next", help, None, MetricType::Gauge)?;
-        for (partition, reached) in &reached {
-            ConstGauge::new(reached.next as f64).encode(next.encode_family(&[("partition", partition.clone())])?)?;
-        }
-        Ok(())
+    /// Of the partitions that the node has: one that it lets go of takes its series away.
+    fn partitions(&self, encoder: &mut DescriptorEncoder<'_>, held: &BTreeSet<Partition>) -> Encoded {
+        let progress = self.meter.shared.positions().progress();
+        let next = |partition: &Partition| progress.get(&partition.to_string()).map(|next| *next as f64);
+        let lags = self.meter.lags();
+        let alerts = |partition: &Partition| lags.get(partition).map(|lag| lag.alerts as f64);
+        let behind = |partition: &Partition| Some(lags.get(partition)?.behind?.as_secs_f64());
+        let (wait, since) =
+            ("Alerts in Kafka that are not decided", "How long ago Kafka took the first alert of the lag");
+        by_partition(encoder, ("partition_next", "The offset of the next alert, as committed", None), held, &next)?;
+        by_partition(encoder, ("lag_alerts", wait, None), held, &alerts)?;
+        by_partition(encoder, ("lag", since, Some(&Unit::Seconds)), held, &behind)
     }
+}
+
+/// A number of a row of counts.
+type Column<T> = fn(&T) -> u64;
+
+fn by_partition(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help, unit): (&str, &str, Option<&Unit>),
+    held: &BTreeSet<Partition>,
+    value: &dyn Fn(&Partition) -> Option<f64>,
+) -> Encoded {
+    let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+    for (partition, value) in held.iter().filter_map(|partition| Some((partition, value(partition)?))) {
+        let labels = [
+            ("stream", partition.stream.to_string()),
+            ("topic", partition.topic.to_string()),
+            ("partition", partition.number.to_string()),
+        ];
+        ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, count: u64) -> Encoded {
+    ConstCounter::new(count).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
+}
+
+fn counters<L: EncodeLabelSet>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    series: impl IntoIterator<Item = (L, u64)>,
+) -> Encoded {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, count) in series {
+        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, unit: Option<Unit>, value: f64) -> Encoded {

@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::run::run;
 use crate::pipeline::{Gate, Pipeline};
+use crate::positions::Positions;
 use crate::sink::kafka::Config as Output;
 use crate::stage::record::Provenance;
 
@@ -37,7 +38,7 @@ struct Parts<S> {
     output: Output,
     /// Kafka clusters that streams are read from, by name.
     clusters: BTreeMap<String, Connection>,
-    /// The consumers' group, for other people's monitors.
+    /// The consumers' group in which offsets are committed, for other people's monitors.
     group: String,
     /// Bytes of packets that may wait between Kafka and the pipeline, for each cluster.
     queue_bytes: usize,
@@ -58,11 +59,25 @@ impl Clock {
 struct Shared {
     node: Arc<Mutex<Node>>,
     clock: Clock,
+    /// Of the incarnation that lives: what an old one may still say is said of its own.
+    positions: Arc<Mutex<Arc<Positions>>>,
 }
 
 impl Shared {
     fn node(&self) -> MutexGuard<'_, Node> {
         self.node.lock().expect("nobody panics with the state machine")
+    }
+
+    /// How far the partitions are.
+    fn positions(&self) -> Arc<Positions> {
+        Arc::clone(&self.positions.lock().expect("nobody panics with the positions"))
+    }
+
+    /// Another incarnation begins.
+    fn renew_positions(&self) -> Arc<Positions> {
+        let positions = Arc::default();
+        *self.positions.lock().expect("nobody panics with the positions") = Arc::clone(&positions);
+        positions
     }
 
     /// Asks the state machine right before each commit. What an incarnation left open that is over is withheld.

@@ -1,7 +1,7 @@
 //! Puts a node of a cluster together, and runs it until it has left.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -10,6 +10,7 @@ use boom_client::channel::Cluster;
 use boom_plan::id::NodeId;
 use boom_plan::message::NodeInfo;
 use boom_plan::node::{Config as Machine, Node};
+use boom_sky::schema::Decoder;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,7 @@ use crate::compute::Compute;
 use crate::config::Config;
 use crate::filters::{Place, Watch};
 use crate::pipeline::{Gate, Pipeline, Pools};
+use crate::schemas::Schemas;
 use crate::setup::{self, usage};
 use crate::sink::kafka::Config as Output;
 use crate::stage::enrich::Enricher;
@@ -76,8 +78,10 @@ async fn run_with(
     let enricher = Arc::new(enricher(&config)?);
     let provenance = Arc::new(setup::provenance(&enricher));
     let (stats, pools) = (Arc::new(Stats::default()), Arc::new(Pools::even(1)));
+    let decoder = setup::decoder(None, settings.schemas.as_deref(), &config)?;
     let pipeline = Pipeline {
-        decoder: setup::decoder(None, settings.schemas.as_deref(), &config)?,
+        schemas: schemas(&config, &decoder)?,
+        decoder,
         store,
         enricher,
         filters: filters.receiver.clone(),
@@ -85,6 +89,7 @@ async fn run_with(
         pools: Arc::clone(&pools),
         gate: Gate::open(),
         stats: Arc::clone(&stats),
+        positions: Arc::default(),
         clock: setup::now,
         batch: config.input.batch,
         batches_in_flight: config.input.batches_in_flight,
@@ -102,8 +107,8 @@ async fn run_with(
     let (told, events) = mpsc::channel(TOLD);
     let mut lives = Lives::new(parts, shared.clone(), Teller(told));
     lives.begin(identity.me.clone());
-    let meter = Meter::new(Arc::clone(&stats), Arc::clone(&pools));
-    let registry = metrics::registry(shared.clone(), stats, pools, meter.clone());
+    let meter = Meter::new(shared.clone(), Arc::clone(&stats), Arc::clone(&pools));
+    let registry = metrics::registry(meter.clone(), stats, pools, filters.receiver.clone());
     let served = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, shared.clone(), registry, served.clone()));
     let session = Session { shared, cluster, timing: config.leases, identity, lives, meter, told: events, stop };
@@ -133,6 +138,15 @@ fn enricher(config: &Config) -> anyhow::Result<Enricher> {
     Ok(Enricher::new(models, setup::catalogs(settings.catalogs.as_deref(), config)?))
 }
 
+/// The schema registry, if there is one.
+fn schemas(config: &Config, decoder: &Arc<Decoder>) -> anyhow::Result<Option<Arc<Schemas>>> {
+    if config.schemas.registry.is_empty() {
+        return Ok(None);
+    }
+    let cache = Path::new(&config.node.state).join("schemas");
+    Schemas::open(&config.schemas, cache, Arc::clone(decoder)).map(Some).map_err(usage)
+}
+
 fn output(config: &Config) -> anyhow::Result<Output> {
     let output = &config.output;
     let connection = config.kafka.get(&output.cluster).cloned().ok_or_else(|| {
@@ -158,5 +172,5 @@ fn shared(config: &Config, cores: usize, http: SocketAddr, identity: &Identity) 
     };
     let machine = Machine { timing: config.leases, ..Machine::new(info) };
     let node = Node::new(machine, identity.me.clone(), identity.ended);
-    Shared { node: Arc::new(Mutex::new(node)), clock: Clock(Instant::now()) }
+    Shared { node: Arc::new(Mutex::new(node)), clock: Clock(Instant::now()), positions: Arc::default() }
 }

@@ -42,6 +42,23 @@ pub struct Node {
     pub schemas: Option<PathBuf>,
 }
 
+/// The schema registry that has the writer schemas of Confluent ids.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Schemas {
+    /// Its address, `http://` or `https://`; empty: there is none.
+    pub registry: String,
+    /// The user, if it asks for one; empty: none.
+    pub user: String,
+    /// The user's password.
+    #[serde(default)]
+    pub password: Option<Secret>,
+    /// Certificates to trust, PEM; none: those of the public authorities.
+    #[serde(default)]
+    pub authority: Option<PathBuf>,
+    /// How long a batch waits for a schema, seconds.
+    pub patience_s: u64,
+}
+
 /// Where results go.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Output {

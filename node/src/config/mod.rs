@@ -13,7 +13,7 @@ use boom_sky::crossmatch::{DistanceRule, MatchRule};
 use boom_sky::survey::Survey;
 use serde::Deserialize;
 
-pub use self::cluster::{MongoDb, Node, Output};
+pub use self::cluster::{MongoDb, Node, Output, Schemas};
 use self::cluster::{RawCoordinators, RawLeases};
 
 /// The defaults, as a file that one can copy and change.
@@ -45,6 +45,8 @@ pub struct Config {
     pub kafka: BTreeMap<String, Connection>,
     /// Where results go.
     pub output: Output,
+    /// The schema registry.
+    pub schemas: Schemas,
     /// Where documents are kept.
     pub mongodb: MongoDb,
 }
@@ -166,10 +168,11 @@ impl Config {
             settings.section("kafka"),
             settings.section("output"),
             settings.section("mongodb"),
+            settings.section("schemas"),
         );
         let (
             (Some(input), Some(models), Some(filters), Some(simulator), Some(crossmatch)),
-            (Some(node), Some(coordinators), Some(leases), Some(kafka), Some(output), Some(mongodb)),
+            (Some(node), Some(coordinators), Some(leases), Some(kafka), Some(output), Some(mongodb), Some(schemas)),
         ) = (standalone, cluster)
         else {
             return Err(settings.finish().err().unwrap_or_else(|| Problems(vec!["a section is missing".to_owned()])));
@@ -177,7 +180,7 @@ impl Config {
         let (coordinators, leases) = (coordinators.into(), leases.into());
         #[rustfmt::skip]
         let config = Self {
-            input, models, filters, simulator, crossmatch, node, coordinators, leases, kafka, output, mongodb,
+            input, models, filters, simulator, crossmatch, node, coordinators, leases, kafka, output, mongodb, schemas,
         };
         config.check(&mut settings);
         settings.finish().map(|()| config)
@@ -189,6 +192,7 @@ impl Config {
         settings.range("input.batches_in_flight", self.input.batches_in_flight, 1, 1024);
         settings.range("node.queue_bytes", self.node.queue_bytes, 1 << 20, 1 << 40);
         settings.range("output.partitions", self.output.partitions, 1, 10_000);
+        settings.range("schemas.patience_s", self.schemas.patience_s, 1, 3600);
         if let Err(error) = self.leases.check() {
             settings.problems.push(format!("`leases`: {error}"));
         }

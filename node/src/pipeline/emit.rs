@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
@@ -16,8 +15,9 @@ use super::{Answer, Begin, Decided, End, Error, Gate, Passed, Pipeline, Work};
 use crate::books::{Books, Verdict};
 use crate::compute::Panicked;
 use crate::sink::{Emission, Progress, Sink};
-use crate::stats::{Reached, Stage, Stats};
+use crate::stats::{Stage, Stats};
 use crate::store::Store;
+use crate::tally::{Answers, Tally};
 
 /// Results are committed about so often, and sooner when half of the batches that may be under way wait for it.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
@@ -102,6 +102,7 @@ impl<S: Store, K: Sink> Emitter<S, K> {
         let source = begin.source.to_string();
         self.halted.remove(&source);
         self.books.forget(&source);
+        self.pipeline.positions.begin(&source, begin.decided.as_ref().map(|decided| decided.0));
         if let Some((next, books)) = begin.decided {
             self.books.partitions.extend(books);
             self.progress.insert(source, next);
@@ -115,7 +116,7 @@ impl<S: Store, K: Sink> Emitter<S, K> {
         self.commit().await?;
         self.progress.remove(&*end.source);
         self.books.forget(&end.source);
-        self.pipeline.stats.left(&end.source);
+        self.pipeline.positions.over(&end.source);
         // Nobody may wait for it any more.
         let _ = end.done.send(());
         Ok(())
@@ -127,8 +128,13 @@ impl<S: Store, K: Sink> Emitter<S, K> {
             return Ok(());
         }
         self.withhold();
-        let emission = self.emission();
+        let (emission, tally) = self.emission();
+        let touched: Vec<String> = emission.touched.keys().cloned().collect();
         self.sink.commit(emission).await.map_err(Error::Sink)?;
+        self.pipeline.stats.count(&tally);
+        for (source, next) in touched.iter().filter_map(|source| self.progress.get_key_value(source)) {
+            self.pipeline.positions.decided(source, *next);
+        }
         let open = std::mem::take(&mut self.open);
         let counts = |source: &str| !self.halted.contains(source);
         open.into_iter().for_each(|decided| measure(&self.pipeline.stats, &decided, counts));
@@ -148,43 +154,33 @@ impl<S: Store, K: Sink> Emitter<S, K> {
         }
     }
 
-    /// What waits, as one commit, without the halted inputs. Progress and books go on from here: a commit that fails is the end.
-    fn emission(&mut self) -> Emission {
-        let mut emission = Emission::default();
+    /// What waits, as one commit, without the halted inputs, and what it counts. Progress and books go on from here: a commit that fails is
+    /// the end.
+    fn emission(&mut self) -> (Emission, Tally) {
+        let (mut emission, mut tally) = (Emission::default(), Tally::default());
         let mut open = std::mem::take(&mut self.open);
         for decided in &mut open {
-            self.fold(&mut emission, decided);
+            self.fold(&mut emission, &mut tally, decided);
         }
         self.open = open;
         (emission.progress, emission.books) = (self.progress.clone(), self.books.clone());
-        emission
+        (emission, tally)
     }
 
-    fn fold(&mut self, emission: &mut Emission, decided: &mut Decided) {
-        let Self { halted, progress, books, pipeline, .. } = self;
+    fn fold(&mut self, emission: &mut Emission, tally: &mut Tally, decided: &mut Decided) {
+        let Self { halted, progress, books, .. } = self;
         let counts = |source: &str| !halted.contains(source);
         emission.last = decided.sequence;
         for passed in last_of_each(&decided.passed).filter(|passed| counts(&passed.source)) {
             progress.insert(passed.source.to_string(), passed.next);
-            emission.touched.insert(passed.source.to_string());
+            emission.touched.insert(passed.source.to_string(), passed.timestamp);
         }
         for (survey, source, fate) in decided.fates.iter().filter(|fate| counts(&fate.1)) {
             books.count(survey, source, *fate);
+            tally.count(survey, source, *fate);
         }
-        let mut void: Vec<(usize, usize)> = Vec::new();
-        for Answer { alert, filter: index, verdict } in &decided.verdicts {
-            if !counts(&decided.sources[*alert]) {
-                continue;
-            }
-            let filter = &decided.filters.list()[*index];
-            let (version, suspend_after) = (filter.version(), pipeline.suspend_after);
-            if !books.count_verdict(&filter.name, version, *verdict, suspend_after) {
-                void.push((*alert, *index));
-            } else if *verdict == Verdict::Failed && books.suspended(&filter.name, version) {
-                tracing::error!(filter = %filter.name, "the filter is suspended: it failed on {suspend_after} alerts in a row");
-                decided.filters.suspend(*index);
-            }
-        }
+        let void = self.count_verdicts(tally, decided);
+        let counts = |source: &str| !self.halted.contains(source);
         for (alert, mut result) in decided.results.drain(..).filter(|(alert, _)| counts(&decided.sources[*alert])) {
             result.passed.retain(|passed| {
                 !void.iter().any(|(of, filter)| *of == alert && decided.filters.list()[*filter].name == passed.name)
@@ -194,6 +190,29 @@ impl<S: Store, K: Sink> Emitter<S, K> {
             }
         }
         emission.dead_letters.extend(decided.dead.iter().filter(|dead| counts(&dead.origin.source)).cloned());
+    }
+
+    /// Counts what the filters said; gives the answers that do not count, by alert and filter: that filter is suspended by then.
+    fn count_verdicts(&mut self, tally: &mut Tally, decided: &Decided) -> Vec<(usize, usize)> {
+        let (list, suspend_after) = (decided.filters.list(), self.pipeline.suspend_after);
+        let (mut void, mut answers) = (Vec::new(), vec![Answers::default(); list.len()]);
+        for Answer { alert, filter: index, verdict } in &decided.verdicts {
+            if self.halted.contains(&*decided.sources[*alert]) {
+                continue;
+            }
+            let (filter, version) = (&list[*index], list[*index].version());
+            if !self.books.count_verdict(&filter.name, version, *verdict, suspend_after) {
+                void.push((*alert, *index));
+                continue;
+            }
+            answers[*index].count(*verdict);
+            if *verdict == Verdict::Failed && self.books.suspended(&filter.name, version) {
+                tracing::error!(filter = %filter.name, "the filter is suspended: it failed on {suspend_after} alerts in a row");
+                decided.filters.suspend(*index);
+            }
+        }
+        list.iter().zip(answers).for_each(|(filter, answers)| tally.answered(&filter.name, answers));
+        void
     }
 }
 
@@ -216,21 +235,5 @@ fn measure(stats: &Stats, decided: &Decided, counts: impl Fn(&str) -> bool) {
         let waited = passed.timestamp.map(|sent| u64::try_from(since(sent)).unwrap_or(u64::MAX));
         let latency = waited.map_or_else(|| decided.arrived.elapsed(), Duration::from_millis);
         stats.record(Stage::EndToEnd, 1, latency, Duration::ZERO);
-    }
-    for passed in last_of_each(&decided.passed).filter(|passed| counts(&passed.source)) {
-        stats.reached(&passed.source, Reached { next: passed.next, timestamp: passed.timestamp });
-    }
-    stats.committed.fetch_add(alerts as u64, Ordering::Relaxed);
-    stats.in_flight.fetch_sub(1, Ordering::Relaxed);
-    let dead = decided.dead.iter().filter(|dead| counts(&dead.origin.source)).count();
-    stats.dead.fetch_add(dead as u64, Ordering::Relaxed);
-    let answers = decided.verdicts.iter().filter(|answer| counts(&decided.sources[answer.alert]));
-    for answer in answers {
-        let counter = match answer.verdict {
-            Verdict::Passed => &stats.passed,
-            Verdict::Rejected => &stats.rejected,
-            Verdict::Failed => &stats.failed,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -1,38 +1,41 @@
 //! The way of a batch through the stages, and the order in which batches are stored and committed.
 //!
 //! Each batch is one task that reads top to bottom: decode, store, enrich, filter. Decoding, enriching and filtering of different batches run
-//! side by side on the compute threads; storing and committing keep the order of the input, so that the same input gives the same answer
-//! whatever the number of threads. How many batches may be under way is bounded, and so is memory.
+//! side by side on the compute threads; committing keeps the order of the input, and storing the order that the store needs, so that the same
+//! input gives the same answer whatever the number of threads. How many batches may be under way is bounded, and so is memory.
 
+mod batch;
 mod emit;
 mod item;
+mod order;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use boom_plan::quota;
 use boom_sky::schema::Decoder;
-use boom_sky::survey::Survey;
-use boom_store::documents::{Claim, Complete, Ingested, Sequence};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use boom_store::documents::Sequence;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
 use self::emit::Emitter;
 pub use self::item::{Begin, End, Item};
-use crate::books::{Books, Fate, UNKNOWN_SURVEY, Verdict};
+use self::order::{Turn, Turns};
+use crate::books::{Books, Fate, Verdict};
 use crate::compute::{Compute, Panicked};
 use crate::pool::Pool;
+use crate::positions::Positions;
+use crate::schemas::Schemas;
 use crate::sink::{Progress, Sink};
 use crate::source::Packet;
-use crate::stage::enrich::{Enriched, Enricher};
-use crate::stage::filter::{Filters, Judged};
-use crate::stage::ingest::{Decoded, decode};
+use crate::stage::DeadLetter;
+use crate::stage::enrich::Enricher;
+use crate::stage::filter::Filters;
 use crate::stage::record::ResultRecord;
-use crate::stage::{DeadLetter, Received};
-use crate::stats::{Stage, Stats};
+use crate::stats::Stats;
 use crate::store::Store;
 
 /// Why a pipeline stopped before its input ended.
@@ -54,6 +57,8 @@ pub enum Error<E: std::error::Error + 'static> {
 pub struct Pipeline<S> {
     /// Packets to alerts.
     pub decoder: Arc<Decoder>,
+    /// Where writer schemas come from that the decoder does not have; none: from nowhere.
+    pub schemas: Option<Arc<Schemas>>,
     /// Documents.
     pub store: S,
     /// Matches, scores, properties.
@@ -68,6 +73,8 @@ pub struct Pipeline<S> {
     pub gate: Gate,
     /// Measurements.
     pub stats: Arc<Stats>,
+    /// How far the inputs are.
+    pub positions: Arc<Positions>,
     /// The time, JD.
     pub clock: fn() -> f64,
     /// Packets that travel together.
@@ -154,15 +161,19 @@ struct Decided {
     verdicts: Vec<Answer>,
     results: Vec<(usize, ResultRecord)>,
     dead: Vec<DeadLetter>,
+    _place: Place,
+}
+
+/// The place of a batch among those that may be under way; it is free again when this is dropped.
+struct Place {
+    stats: Arc<Stats>,
     _permit: OwnedSemaphorePermit,
 }
 
-/// What the filters made of a batch.
-struct Filtered {
-    filters: Arc<Filters>,
-    sources: Vec<Arc<str>>,
-    verdicts: Vec<Answer>,
-    results: Vec<(usize, ResultRecord)>,
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.stats.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What one filter said of one alert of a batch.
@@ -171,12 +182,6 @@ struct Answer {
     alert: usize,
     filter: usize,
     verdict: Verdict,
-}
-
-/// The place of a batch in the order of storing.
-struct Turn {
-    before: oneshot::Receiver<()>,
-    next: oneshot::Sender<()>,
 }
 
 impl<S: Store> Pipeline<S> {
@@ -201,9 +206,7 @@ impl<S: Store> Pipeline<S> {
     /// Makes batches of what flows in, until it ends or the emitter has failed, whose error then says why.
     async fn feed(self: Arc<Self>, mut items: mpsc::Receiver<Item>, work: mpsc::Sender<Work>) {
         let room = Arc::new(Semaphore::new(self.batches_in_flight));
-        let (first, mut before) = oneshot::channel();
-        // The first batch has nobody to wait for.
-        let _ = first.send(());
+        let mut turns = Turns::default();
         let mut inputs = Inputs::default();
         let mut sequence = 0;
         let mut came = Vec::new();
@@ -222,9 +225,7 @@ impl<S: Store> Pipeline<S> {
                             None => Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed"),
                         };
                         sequence += 1;
-                        let (next, after) = oneshot::channel();
-                        let turn = Turn { before: std::mem::replace(&mut before, after), next };
-                        Work::Batch(self.start(sequence, packets, turn, permit))
+                        Work::Batch(self.start(sequence, packets, turns.next(), permit))
                     }
                 };
                 if work.send(next).await.is_err() {
@@ -242,127 +243,9 @@ impl<S: Store> Pipeline<S> {
         permit: OwnedSemaphorePermit,
     ) -> JoinHandle<Result<Decided, crate::store::Error>> {
         self.stats.in_flight.fetch_add(1, Ordering::Relaxed);
+        let place = Place { stats: Arc::clone(&self.stats), _permit: permit };
         let span = tracing::debug_span!("batch", sequence, packets = packets.len());
-        tokio::spawn(Arc::clone(self).batch(sequence, packets, turn, permit).instrument(span))
-    }
-
-    /// One batch, from packets to verdicts.
-    async fn batch(
-        self: Arc<Self>,
-        sequence: Sequence,
-        packets: Vec<Packet>,
-        turn: Turn,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<Decided, crate::store::Error> {
-        let arrived = Instant::now();
-        let passed = packets.iter().map(|packet| Passed {
-            source: Arc::clone(&packet.source),
-            next: packet.offset + 1,
-            timestamp: packet.timestamp,
-        });
-        let passed = passed.collect();
-        let decoder = Arc::clone(&self.decoder);
-        let Decoded { received, dead } =
-            self.stage(quota::Stage::Ingest, packets.len(), move || decode(&decoder, packets)).await?;
-        let received = Arc::new(received);
-
-        let waiting = Instant::now();
-        let ingested = match turn.before.await {
-            Ok(()) => self.store.ingest(sequence, Arc::clone(&received)).await?,
-            Err(_) => return Err(Panicked::from("the batch before this one was given up").into()),
-        };
-        let _ = turn.next.send(());
-        self.stats.record(Stage::Store, received.len(), waiting.elapsed(), Duration::ZERO);
-
-        let mut fates: Vec<_> = dead
-            .iter()
-            .map(|dead| {
-                let survey = dead.survey.unwrap_or(UNKNOWN_SURVEY);
-                (survey, Arc::clone(&dead.origin.source), Fate::DeadLettered(dead.reason))
-            })
-            .collect();
-        fates.extend(received.iter().zip(&ingested).map(|(received, ingested)| {
-            let repeat = matches!(ingested.claim, Claim::Repeat(_));
-            let fate = if repeat { Fate::Repeated } else { Fate::Decided };
-            (received.alert.survey.name, Arc::clone(&received.origin.source), fate)
-        }));
-        let ingested = Arc::new(ingested);
-        let enriched = self.enrich(sequence, &received, &ingested).await?;
-        let Filtered { filters, sources, verdicts, results } = self.filter(received, ingested, enriched).await?;
-        let (finished, _permit) = (Instant::now(), permit);
-        #[rustfmt::skip]
-        let decided = Decided { sequence, arrived, finished, passed, fates, filters, sources, verdicts, results, dead, _permit };
-        Ok(decided)
-    }
-
-    async fn enrich(
-        &self,
-        sequence: Sequence,
-        received: &Arc<Vec<Received>>,
-        ingested: &Arc<Vec<Ingested>>,
-    ) -> Result<Arc<Vec<Enriched>>, crate::store::Error> {
-        let (enricher, now) = (Arc::clone(&self.enricher), (self.clock)());
-        let alerts = received.len();
-        let (received, ingested) = (Arc::clone(received), Arc::clone(ingested));
-        let work = move || {
-            let batch: Vec<_> = fresh(&received, &ingested).collect();
-            let enriched = enricher.enrich(&batch, now);
-            let documents = batch.iter().zip(&enriched).flat_map(|(alert, enriched)| documents(alert.0, enriched));
-            let documents: Vec<_> = documents.collect();
-            (enriched, documents)
-        };
-        let (enriched, documents) = self.stage(quota::Stage::Enrich, alerts, work).await?;
-        self.store.complete(sequence, documents).await?;
-        Ok(Arc::new(enriched))
-    }
-
-    async fn filter(
-        &self,
-        received: Arc<Vec<Received>>,
-        ingested: Arc<Vec<Ingested>>,
-        enriched: Arc<Vec<Enriched>>,
-    ) -> Result<Filtered, crate::store::Error> {
-        let (filters, stats, now) = (self.filters.borrow().clone(), Arc::clone(&self.stats), (self.clock)());
-        let alerts = received.len();
-        let work = move || {
-            let mut judging = filters.judging();
-            let (sources, verdicts, results) = Default::default();
-            let mut filtered = Filtered { filters: Arc::clone(&filters), sources, verdicts, results };
-            for ((received, ingested), enriched) in fresh(&received, &ingested).zip(enriched.iter()) {
-                let judged = filters.judge(received, ingested, enriched, now, &mut judging);
-                report(&filters, received, &judged);
-                let alert = filtered.sources.len();
-                filtered.sources.push(Arc::clone(&received.origin.source));
-                let answers = judged.verdicts.into_iter();
-                filtered.verdicts.extend(answers.map(|(filter, verdict)| Answer { alert, filter, verdict }));
-                filtered.results.extend(judged.results.into_iter().map(|result| (alert, result)));
-            }
-            let mut asked = vec![0; filters.list().len()];
-            filtered.verdicts.iter().for_each(|answer| asked[answer.filter] += 1);
-            stats.record_filters(&filters, &judging.spent, &asked);
-            filtered
-        };
-        Ok(self.stage(quota::Stage::Filter, alerts, work).await?)
-    }
-
-    /// Runs a stage's work on so many alerts on a compute thread, when its pool has a place, and measures it.
-    async fn stage<T: Send + 'static>(
-        &self,
-        stage: quota::Stage,
-        alerts: usize,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Panicked> {
-        let entered = Instant::now();
-        let span = tracing::debug_span!("stage", name = %stage);
-        let timed = move || {
-            let _entered = span.entered();
-            let begun = Instant::now();
-            (work(), begun.elapsed())
-        };
-        let _place = self.pools.of(stage).enter(alerts).await;
-        let (result, busy) = self.compute.run(timed).await?;
-        self.stats.record(stage.into(), alerts, entered.elapsed(), busy);
-        Ok(result)
+        tokio::spawn(Arc::clone(self).batch(sequence, packets, turn, place).instrument(span))
     }
 }
 
@@ -403,33 +286,5 @@ impl Inputs {
             }
         }
         parts
-    }
-}
-
-/// The alerts of a batch that go on: all but the repeats.
-fn fresh<'a>(received: &'a [Received], ingested: &'a [Ingested]) -> impl Iterator<Item = (&'a Received, &'a Ingested)> {
-    received.iter().zip(ingested).filter(|(_, ingested)| !matches!(ingested.claim, Claim::Repeat(_)))
-}
-
-/// The documents of an alert that is enriched.
-fn documents(received: &Received, enriched: &Enriched) -> Vec<(&'static Survey, Complete)> {
-    let alert = &received.alert;
-    let mut documents = vec![(alert.survey, Complete::Alert(alert.candid, enriched.document.clone()))];
-    if alert.cutouts.named().iter().any(|stamp| !stamp.1.is_empty()) {
-        let mut bytes = Vec::new();
-        alert.cutouts.document(alert.candid, &mut bytes);
-        documents.push((alert.survey, Complete::Cutouts(alert.candid, bytes)));
-    }
-    if enriched.matched_now {
-        let matches = Arc::clone(&enriched.matches);
-        documents.push((alert.survey, Complete::Matches(alert.object_id.clone(), matches)));
-    }
-    documents
-}
-
-fn report(filters: &Filters, received: &Received, judged: &Judged) {
-    for (filter, error) in &judged.failures {
-        let name = &filters.list()[*filter].name;
-        tracing::warn!(filter = %name, candid = received.alert.candid, "the filter failed on an alert: {error}");
     }
 }

@@ -242,8 +242,9 @@ impl Output {
             let payload = value.map_err(|error| Error::Encode(error.to_string()))?;
             Ok::<_, Error>(Record { topic: config.progress.clone(), key, payload, headers: None })
         };
-        for (partition, next) in emission.progress.iter().filter(|(source, _)| emission.touched.contains(*source)) {
-            let decided = progress::decided(partition, *next, &emission.books);
+        for (partition, time) in &emission.touched {
+            let Some(next) = emission.progress.get(partition) else { continue };
+            let decided = progress::decided(partition, *next, *time, &emission.books);
             records.push(json(partition.clone(), serde_json::to_vec(&decided))?);
         }
         let counts = progress::counts(&emission.books);

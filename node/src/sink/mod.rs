@@ -5,7 +5,7 @@
 pub mod files;
 pub mod kafka;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use boom_store::documents::Sequence;
@@ -28,8 +28,9 @@ pub struct Emission {
     pub dead_letters: Vec<DeadLetter>,
     /// How far the inputs are decided with this.
     pub progress: Progress,
-    /// The inputs of which something was decided since the commit before.
-    pub touched: BTreeSet<String>,
+    /// The inputs of which something was decided since the commit before, each with the time of its last packet, Unix milliseconds, where it has
+    /// one.
+    pub touched: BTreeMap<String, Option<i64>>,
     /// The books with this.
     pub books: Books,
 }

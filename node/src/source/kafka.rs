@@ -6,9 +6,11 @@
 
 mod poll;
 mod queue;
+mod stall;
+mod watch;
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -16,7 +18,9 @@ use rdkafka::consumer::BaseConsumer;
 
 use self::poll::Poller;
 use self::queue::Queue;
+use self::watch::Watcher;
 use super::{Packet, Source, SourceError};
+use crate::positions::Positions;
 use boom_client::kafka::{Connection, Context, Error};
 
 /// What is read, and how much of it may wait.
@@ -24,10 +28,22 @@ use boom_client::kafka::{Connection, Context, Error};
 pub struct Config {
     /// The cluster.
     pub connection: Connection,
-    /// Name of the consumers' group; nothing is committed under it here.
+    /// Name of the consumers' group: what is decided is committed there for lag monitors, and never read back.
     pub group: String,
     /// Bytes that may wait to be taken. The client itself holds as many again.
     pub queue_bytes: usize,
+    /// Where it says how far it is, and learns what is decided.
+    pub positions: Arc<Positions>,
+    /// Where it counts.
+    pub counters: Arc<Counters>,
+}
+
+impl Config {
+    /// That cluster and group, with 64 MiB that may wait, and with positions and counters that nobody else sees.
+    pub fn new(connection: Connection, group: &str) -> Self {
+        let (positions, counters) = Default::default();
+        Self { connection, group: group.to_owned(), queue_bytes: 64 << 20, positions, counters }
+    }
 }
 
 /// A partition of a stream.
@@ -51,8 +67,13 @@ impl std::fmt::Display for Partition {
 /// Where reading a partition begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// At the committed progress: the offset of the next packet.
-    Progress(u64),
+    /// At the committed progress.
+    Progress {
+        /// The offset of the next packet.
+        next: u64,
+        /// When the broker took the one before, milliseconds since 1970, where that is known: one of another time is of another topic.
+        time: Option<i64>,
+    },
     /// With the first record that is there.
     Earliest,
     /// Behind the last one.
@@ -111,6 +132,30 @@ pub struct Counts {
     pub pauses: u64,
     /// The most bytes that ever waited.
     pub most_bytes: u64,
+    /// How often the offsets of the group could not be committed.
+    pub group_failures: u64,
+    /// How often a new client had to go on, since nothing came any more.
+    pub renewals: u64,
+}
+
+/// The counts of all readers of a process.
+#[derive(Debug, Default)]
+pub struct Counters(Mutex<Counts>);
+
+impl Counters {
+    fn held(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().expect("nobody panics with the counts")
+    }
+
+    /// Counts something.
+    pub(crate) fn count(&self, count: impl FnOnce(&mut Counts)) {
+        count(&mut self.held());
+    }
+
+    /// What was counted.
+    pub fn get(&self) -> Counts {
+        *self.held()
+    }
 }
 
 /// Reads Kafka until it is stopped.
@@ -133,7 +178,12 @@ pub struct Control {
 enum Command {
     Add(Partition, Start, u64),
     Remove(Partition),
+    /// A new client goes on where this one has come to a stop, with this partition at least.
+    Renew(String),
 }
+
+/// Makes a client.
+type Open = Arc<dyn Fn() -> Result<BaseConsumer<Context>, Error> + Send + Sync>;
 
 impl Kafka {
     /// A source that reads nothing yet, the control over it, and what happens to it.
@@ -141,26 +191,42 @@ impl Kafka {
     /// # Errors
     /// The settings are wrong.
     pub fn open(config: &Config) -> Result<(Self, Control, Receiver<Event>), Error> {
-        let kilobytes = (config.queue_bytes / 1024).max(1).to_string();
-        let consumer: BaseConsumer<Context> = config.connection.client(&[
-            ("group.id", &config.group),
+        let open = opener(config);
+        let (commands, orders) = unbounded();
+        let (events, happened) = unbounded();
+        let queue = Arc::new(Queue::new(config.queue_bytes, Arc::clone(&config.counters)));
+        let (watch, begun) = unbounded();
+        let (positions, counters) = (Arc::clone(&config.positions), Arc::clone(&config.counters));
+        let watcher = Watcher::new(Arc::clone(&open), positions, counters, (Arc::clone(&queue), commands.clone()))?;
+        // Nobody waits for it: it ends when it has said what there is to say after the poller has ended.
+        thread("kafka-watch", move || watcher.run(&begun))?;
+        let poller = Poller::new(open, Arc::clone(&queue), (orders, events, watch), config)?;
+        let poller = thread("kafka", move || poller.run())?;
+        let brokers = config.connection.brokers.clone();
+        let source = Self { queue: Arc::clone(&queue), brokers, poller: Some(poller) };
+        Ok((source, Control { queue, commands }, happened))
+    }
+}
+
+fn opener(config: &Config) -> Open {
+    let (connection, group) = (config.connection.clone(), config.group.clone());
+    let kilobytes = (config.queue_bytes / 1024).max(1).to_string();
+    Arc::new(move || {
+        connection.client(&[
+            ("group.id", &group),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             // What is out of range is looked at and reported, never jumped over.
             ("auto.offset.reset", "error"),
             ("isolation.level", "read_committed"),
             ("queued.max.messages.kbytes", &kilobytes),
-        ])?;
-        let (commands, orders) = unbounded();
-        let (events, happened) = unbounded();
-        let queue = Arc::new(Queue::new(config.queue_bytes));
-        let poller = Poller::new(consumer, Arc::clone(&queue), orders, events);
-        let thread = std::thread::Builder::new().name("kafka".to_owned()).spawn(move || poller.run());
-        let poller = thread.map_err(|error| Error::Client(format!("its thread does not start: {error}")))?;
-        let brokers = config.connection.brokers.clone();
-        let source = Self { queue: Arc::clone(&queue), brokers, poller: Some(poller) };
-        Ok((source, Control { queue, commands }, happened))
-    }
+        ])
+    })
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.map_err(|error| Error::Client(format!("its thread {name} does not start: {error}")))
 }
 
 impl Control {
@@ -190,11 +256,6 @@ impl Control {
     /// Ends the source.
     pub fn stop(&self) {
         self.queue.stop();
-    }
-
-    /// What was counted.
-    pub fn counts(&self) -> Counts {
-        self.queue.counts()
     }
 }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use boom_sky::alert::Origin;
-use boom_sky::schema::Decoder;
+use boom_sky::schema::{Decoder, Undecoded};
 
-use super::{DeadLetter, Received};
-use crate::source::Packet;
+use super::{DeadLetter, Problem, Received};
+use crate::compute::unpanicked;
+use crate::source::{Fault, Packet};
 
 /// What a batch of packets gave.
 #[derive(Debug, Default)]
@@ -18,35 +19,35 @@ pub struct Decoded {
 }
 
 /// Decodes a batch.
-pub fn decode(decoder: &Decoder, packets: Vec<Packet>) -> Decoded {
+pub fn decode(decoder: &Decoder, packets: &[Packet]) -> Decoded {
     let mut decoded = Decoded::default();
     for packet in packets {
-        let Packet { source, offset, name, bytes, fault, .. } = packet;
-        let origin = |record| Origin { source: Arc::clone(&source), partition: 0, offset, record };
-        if let Some(fault) = fault {
-            decoded.dead.push(DeadLetter {
-                origin: origin(0),
-                name,
-                survey: None,
-                stage: "source",
-                reason: fault.reason,
-                message: fault.message,
-                bytes: Arc::from(bytes),
-            });
+        if let Some(Fault { reason, message }) = &packet.fault {
+            let problem = Problem { stage: "source", reason, message: message.clone() };
+            decoded.dead.push(DeadLetter::new(packet, 0, None, problem));
             continue;
         }
-        for (record, outcome) in (0..).zip(decoder.decode(&bytes)) {
+        let outcomes = match unpanicked(|| decoder.decode(&packet.bytes)) {
+            Ok(outcomes) => outcomes,
+            Err(why) => {
+                tracing::error!(packet = %packet.name, "the packet is a dead letter: {why}");
+                let problem = Problem::defect("ingest", &packet.name, &why);
+                decoded.dead.push(DeadLetter::new(packet, 0, None, problem));
+                continue;
+            }
+        };
+        for (record, outcome) in (0..).zip(outcomes) {
             match outcome {
-                Ok(alert) => decoded.received.push(Received { alert, origin: origin(record) }),
-                Err(undecoded) => decoded.dead.push(DeadLetter {
-                    origin: origin(record),
-                    name: name.clone(),
-                    survey: undecoded.survey,
-                    stage: "ingest",
-                    reason: undecoded.error.reason(),
-                    message: format!("{name}: {}", undecoded.error),
-                    bytes: Arc::from(bytes.as_slice()),
-                }),
+                Ok(alert) => {
+                    let source = Arc::clone(&packet.source);
+                    let origin = Origin { source, partition: 0, offset: packet.offset, record };
+                    decoded.received.push(Received { alert, origin });
+                }
+                Err(Undecoded { error, survey }) => {
+                    let message = format!("{}: {error}", packet.name);
+                    let problem = Problem { stage: "ingest", reason: error.reason(), message };
+                    decoded.dead.push(DeadLetter::new(packet, record, survey, problem));
+                }
             }
         }
     }

@@ -13,6 +13,9 @@ use std::sync::Arc;
 
 use boom_sky::alert::{Alert, Origin};
 
+use crate::compute::Panicked;
+use crate::source::Packet;
+
 /// An alert that was decoded.
 #[derive(Debug, Clone)]
 pub struct Received {
@@ -39,4 +42,32 @@ pub struct DeadLetter {
     pub message: String,
     /// The packet's bytes.
     pub bytes: Arc<[u8]>,
+}
+
+/// Why a stage gave up.
+#[derive(Debug)]
+pub struct Problem {
+    /// The stage.
+    pub stage: &'static str,
+    /// A short, bounded name of the reason.
+    pub reason: &'static str,
+    /// What, where, and what to do.
+    pub message: String,
+}
+
+impl Problem {
+    /// A stage has panicked.
+    pub fn defect(stage: &'static str, name: &str, why: &Panicked) -> Self {
+        Self { stage, reason: "defect", message: format!("{name}: {why}") }
+    }
+}
+
+impl DeadLetter {
+    /// The dead letter of a record of a packet.
+    pub fn new(packet: &Packet, record: u32, survey: Option<&'static str>, problem: Problem) -> Self {
+        let origin = Origin { source: Arc::clone(&packet.source), partition: 0, offset: packet.offset, record };
+        let (name, bytes) = (packet.name.clone(), Arc::from(packet.bytes.as_slice()));
+        let Problem { stage, reason, message } = problem;
+        Self { origin, name, survey, stage, reason, message, bytes }
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use boom_sky::survey::Survey;
 use boom_store::documents::{Complete, Ingested, Sequence, Store as Documents};
 
-use super::{Error, Store};
+use super::{Error, Order, Store};
 use crate::compute::Compute;
 use crate::stage::Received;
 
@@ -24,6 +24,9 @@ impl Embedded {
 }
 
 impl Store for Embedded {
+    // It gives the candids of two inputs to the same one each time that it runs.
+    const ORDER: Order = Order::Input;
+
     async fn ingest(&self, sequence: Sequence, batch: Arc<Vec<Received>>) -> Result<Vec<Ingested>, Error> {
         let documents = Arc::clone(&self.documents);
         let work = move || {

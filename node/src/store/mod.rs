@@ -31,9 +31,21 @@ pub enum Error {
     Panicked(#[from] Panicked),
 }
 
+/// The order in which batches have to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// One after the other.
+    Input,
+    /// Those with alerts of one object one after the other, all others at once.
+    Object,
+}
+
 /// The port.
 pub trait Store: Send + Sync + 'static {
-    /// Claims the candids of a batch and merges its light curves, in the batch's order. Called in the order of `sequence`.
+    /// The order in which batches are given to `ingest`.
+    const ORDER: Order;
+
+    /// Claims the candids of a batch and merges its light curves, in the batch's order.
     fn ingest(
         &self,
         sequence: Sequence,

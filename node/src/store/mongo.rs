@@ -27,7 +27,7 @@ use boom_client::secret::{Secret, Unreadable};
 use boom_sky::survey::Survey;
 use boom_store::documents::{Complete, Ingested, Sequence};
 
-use super::{Error as StoreError, Store};
+use super::{Error as StoreError, Order, Store};
 use crate::stage::Received;
 use cache::Cache;
 use call::Connection;
@@ -174,6 +174,9 @@ impl Inner {
 }
 
 impl Store for MongoDb {
+    // Other nodes store beside it in any case; each object keeps its order.
+    const ORDER: Order = Order::Object;
+
     async fn ingest(&self, _: Sequence, batch: Arc<Vec<Received>>) -> Result<Vec<Ingested>, StoreError> {
         Ok(self.0.ingest(&batch).await?)
     }

@@ -18,6 +18,9 @@ fn committed(cluster: &Cluster) -> BTreeMap<String, Counts> {
     producers
 }
 
+/// How a way breaks.
+type Break = fn(&Proxy);
+
 #[test]
 fn a_node_cut_off_from_the_coordinators_commits_nothing_beyond_its_lease_and_comes_back() {
     // One of them: a node that is told of another goes there by itself, past any proxy.
@@ -55,7 +58,7 @@ fn a_node_cut_off_from_kafka_keeps_its_partitions_and_loses_and_repeats_nothing(
     cluster.detour(0, Detours { kafka: Some(proxy.address()), ..Detours::default() });
     let mut scenario = Scenario::of(cluster);
     let before = starts(&scenario, 2);
-    let breaks: [(u64, fn(&Proxy), u64); 3] = [(250, Proxy::cut, 4), (500, Proxy::hold, 5), (750, Proxy::cut, 3)];
+    let breaks: [(u64, Break, u64); 3] = [(250, Proxy::cut, 4), (500, Proxy::hold, 5), (750, Proxy::cut, 3)];
     for (moment, break_it, seconds) in breaks {
         scenario.feed(100);
         scenario.wait_for(moment - 200);

@@ -1,5 +1,8 @@
 //! What comes from a survey's Kafka: a night as it should be, malformed packets, repeats, a topic that is made again.
 
+use std::collections::BTreeMap;
+
+use boom_tests::kafka::Topic;
 use boom_tests::scenario::Scenario;
 
 #[test]
@@ -10,13 +13,42 @@ fn a_topic_that_is_deleted_and_made_again_is_reported_and_read_from_its_beginnin
     scenario.make_topic_anew();
     // What comes now has offsets that were decided before, and is decided all the same.
     let cluster = scenario.finish();
-    let counted = |node| cluster.node_metric(node, "boom_node_partitions_made_anew_total").unwrap();
+    let counted = |node| cluster.node_metric(node, "boom_node_source_made_anew_total").unwrap();
     assert_eq!(counted(0) + counted(1), 8.0, "for each of its partitions, once");
 }
 
 #[test]
 fn a_night_goes_through_a_cluster_as_through_standalone() {
-    Scenario::begin(2).finish();
+    let scenario = Scenario::begin(2);
+    let topics: Vec<_> = ["ztf_night", "lsst_night"].map(|name| Topic::of(scenario.cluster.kafka(), name)).into();
+    let cluster = scenario.finish();
+    // Nobody waits for the offsets of the group: they come to what the progress is by themselves.
+    let committed = cluster.output().committed();
+    let progress = |stream: &str, topic: &Topic| {
+        let of = |number: i32| committed.partitions.get(&format!("{stream}/{}/{number}", topic.name()));
+        let all: BTreeMap<_, _> = (0..8).filter_map(|number| Some((number, of(number)?.next))).collect();
+        all
+    };
+    for (stream, topic, partitions) in [("ztf", &topics[0], 8), ("lsst", &topics[1], 4)] {
+        let progress = progress(stream, topic);
+        assert_eq!(progress.len(), partitions as usize, "alerts are on all partitions");
+        cluster.wait("the group's offsets are the progress", |_| topic.group_offsets("boom", partitions) == progress);
+    }
+    cluster.wait("each node shows the lag of its own partitions, and nothing waits", |cluster| {
+        let held = cluster.partitions();
+        let shown = |node, name| series(&cluster.node_metrics(node), name);
+        held.iter().sum::<usize>() == 12
+            && (0..2).all(|node| {
+                ["boom_node_lag_alerts", "boom_node_lag_seconds"].map(|name| shown(node, name))
+                    == [vec![0.0; held[node]], vec![0.0; held[node]]]
+            })
+    });
+}
+
+/// The values of all series of a metric.
+fn series(text: &str, name: &str) -> Vec<f64> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.rsplit(' ').next());
+    lines.map(|value| value.parse().unwrap()).collect()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! From a packet's bytes to its alerts: framing, the plan of its writer schema (compiled once), the datums.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, RwLock};
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -21,7 +21,7 @@ pub type SchemaDocuments = Vec<String>;
 #[derive(Debug)]
 pub struct Decoder {
     forced: Option<&'static Survey>,
-    by_id: HashMap<u32, SchemaDocuments>,
+    by_id: RwLock<HashMap<u32, SchemaDocuments>>,
     schemas_hint: String,
     max_bytes: usize,
     plans: RwLock<HashMap<Key, Compiled>>,
@@ -59,7 +59,28 @@ impl Decoder {
         schemas_hint: String,
         max_bytes: usize,
     ) -> Self {
-        Self { forced, by_id, schemas_hint, max_bytes, plans: RwLock::default() }
+        Self { forced, by_id: RwLock::new(by_id), schemas_hint, max_bytes, plans: RwLock::default() }
+    }
+
+    /// Takes in the writer schema of a Confluent id, for packets that are decoded from now on. What an id stands for never changes: a known one is left
+    /// as it is.
+    pub fn learn(&self, id: u32, documents: SchemaDocuments) {
+        self.by_id.write().expect("no decoder panics with the lock").entry(id).or_insert(documents);
+    }
+
+    /// Whether the writer schema of a Confluent id is there.
+    pub fn knows(&self, id: u32) -> bool {
+        self.by_id.read().expect("no decoder panics with the lock").contains_key(&id)
+    }
+
+    /// The Confluent ids of some packets whose writer schemas are not there.
+    pub fn unknown<'a>(&self, packets: impl IntoIterator<Item = &'a [u8]>) -> BTreeSet<u32> {
+        let ids = packets.into_iter().filter_map(|packet| match Framing::detect(packet) {
+            Ok(Framing::Confluent { id }) => Some(id),
+            Ok(Framing::Container) | Err(_) => None,
+        });
+        let by_id = self.by_id.read().expect("no decoder panics with the lock");
+        ids.filter(|id| !by_id.contains_key(id)).collect()
     }
 
     /// The alerts of a packet: one as a rule, more from a container of many records, one error for what can not be read.
@@ -77,11 +98,12 @@ impl Decoder {
 
     fn confluent(&self, id: u32, datum: &[u8]) -> Result<Alert, Undecoded> {
         let plan = self.plan(Key::Id(id), || {
-            let documents = self
-                .by_id
-                .get(&id)
-                .ok_or_else(|| DecodeError::UnknownSchema { id, hint: self.schemas_hint.clone() })?;
-            Plan::from_documents(documents, self.forced)
+            let by_id = self.by_id.read().expect("no decoder panics with the lock");
+            let documents = by_id.get(&id).cloned();
+            drop(by_id);
+            let documents =
+                documents.ok_or_else(|| DecodeError::UnknownSchema { id, hint: self.schemas_hint.clone() })?;
+            Plan::from_documents(&documents, self.forced)
         })?;
         let known = |error| Undecoded { error, survey: Some(plan.survey.name) };
         let (alert, length) = plan.decode(datum).map_err(known)?;
@@ -149,13 +171,16 @@ impl Decoder {
         Ok(())
     }
 
-    /// The plan under `key`; what is wrong with a schema is remembered as well.
+    /// The plan under `key`; what is wrong with a schema is remembered as well, but not that it is unknown: it may be learnt.
     fn plan(&self, key: Key, compile: impl FnOnce() -> Result<Plan, DecodeError>) -> Compiled {
         let known = |plans: &HashMap<Key, Compiled>| plans.get(&key).cloned();
         if let Some(plan) = known(&self.plans.read().expect("no decoder panics with the lock")) {
             return plan;
         }
         let plan = compile().map(Arc::new);
+        if matches!(plan, Err(DecodeError::UnknownSchema { .. })) {
+            return plan;
+        }
         let mut plans = self.plans.write().expect("no decoder panics with the lock");
         if plans.len() < MAX_PLANS {
             plans.insert(key, plan.clone());

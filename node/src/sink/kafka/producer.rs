@@ -23,8 +23,13 @@ pub(super) struct Record {
 pub(super) struct Producer {
     client: ThreadedProducer<Context>,
     name: String,
+    /// How long a transaction may be open.
+    timeout: Duration,
     stop: CancellationToken,
 }
+
+/// So long a client is waited for that takes a name, before another one tries.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What to do about an error.
 enum Trouble {
@@ -32,6 +37,8 @@ enum Trouble {
     Again,
     /// Abort, then the same transaction again.
     Abort,
+    /// Kafka has not answered for so long that this client may not hear it any more.
+    Deaf,
     /// Nothing can be done with this producer.
     End(Error),
 }
@@ -44,30 +51,37 @@ impl Producer {
         timeout: Duration,
         stop: &CancellationToken,
     ) -> Result<Self, Error> {
-        let (bytes, timeout) = (MAX_BYTES.to_string(), timeout.as_millis().to_string());
-        let client = connection.client(&[
-            ("transactional.id", name),
-            ("transaction.timeout.ms", &timeout),
-            ("compression.type", "zstd"),
-            ("linger.ms", "5"),
-            ("message.max.bytes", &bytes),
-            ("queue.buffering.max.kbytes", "65536"),
-        ])?;
-        let producer = Self { client, name: name.to_owned(), stop: stop.clone() };
-        let taken = producer.insist("taking the producer's name", || producer.client.init_transactions(STEP));
-        taken.map_err(|trouble| producer.ending(trouble))?;
-        Ok(producer)
+        let (bytes, milliseconds) = (MAX_BYTES.to_string(), timeout.as_millis().to_string());
+        loop {
+            let client = connection.client(&[
+                ("transactional.id", name),
+                ("transaction.timeout.ms", &milliseconds),
+                ("compression.type", "zstd"),
+                ("linger.ms", "5"),
+                ("message.max.bytes", &bytes),
+                ("queue.buffering.max.kbytes", "65536"),
+            ])?;
+            let producer = Self { client, name: name.to_owned(), timeout, stop: stop.clone() };
+            let until = Instant::now() + PATIENCE;
+            match producer.insist("taking the producer's name", until, || producer.client.init_transactions(STEP)) {
+                Ok(()) => return Ok(producer),
+                Err(Trouble::Deaf) => {}
+                Err(trouble) => return Err(producer.ending(trouble)),
+            }
+        }
     }
 
-    /// Writes the records in one transaction. Blocking; waits for Kafka as long as nobody stops it.
+    /// Writes the records in one transaction. Blocking; waits for Kafka as long as nobody stops it and the transaction is not aborted by time:
+    /// then this producer can not go on.
     pub(super) fn transact(&self, records: &[Record]) -> Result<(), Error> {
         let mut backoff = Backoff::new(&self.stop);
         loop {
             match self.attempt(records) {
                 Ok(()) => return Ok(()),
-                Err(Trouble::End(error)) => return Err(error),
+                Err(trouble @ (Trouble::End(_) | Trouble::Deaf)) => return Err(self.ending(trouble)),
                 Err(Trouble::Again | Trouble::Abort) => {
-                    let aborted = self.insist("aborting a commit", || self.client.abort_transaction(STEP));
+                    let until = Instant::now() + self.timeout;
+                    let aborted = self.insist("aborting a commit", until, || self.client.abort_transaction(STEP));
                     aborted.map_err(|trouble| self.ending(trouble))?;
                     backoff.pause("a commit", &"it was aborted and is done again")?;
                 }
@@ -76,12 +90,13 @@ impl Producer {
     }
 
     fn attempt(&self, records: &[Record]) -> Result<(), Trouble> {
-        self.insist("a commit", || self.client.begin_transaction())?;
+        let until = Instant::now() + self.timeout;
+        self.insist("a commit", until, || self.client.begin_transaction())?;
         for record in records {
-            self.insist("a commit", || self.send(record))?;
+            self.insist("a commit", until, || self.send(record))?;
         }
         self.delivered();
-        self.insist("a commit", || self.client.commit_transaction(STEP))
+        self.insist("a commit", until, || self.client.commit_transaction(STEP))
     }
 
     fn send(&self, record: &Record) -> Result<(), KafkaError> {
@@ -101,11 +116,17 @@ impl Producer {
     }
 
     /// Calls until it is done or another call is wanted.
-    fn insist(&self, doing: &str, mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<(), Trouble> {
+    fn insist(
+        &self,
+        doing: &str,
+        until: Instant,
+        mut call: impl FnMut() -> Result<(), KafkaError>,
+    ) -> Result<(), Trouble> {
         let mut backoff = Backoff::new(&self.stop);
         loop {
             let Err(error) = call() else { return Ok(()) };
             match self.judge(&error) {
+                Trouble::Again if Instant::now() >= until => return Err(Trouble::Deaf),
                 Trouble::Again => backoff.pause(doing, &error).map_err(|stopped| Trouble::End(stopped.into()))?,
                 other => {
                     tracing::debug!(producer = %self.name, "{doing}: {error}");
@@ -151,6 +172,7 @@ impl Producer {
         match trouble {
             Trouble::End(error) => error,
             Trouble::Again | Trouble::Abort => self.broken(&"its transaction can not be aborted"),
+            Trouble::Deaf => self.broken(&"Kafka has not answered for as long as a transaction may be open"),
         }
     }
 }

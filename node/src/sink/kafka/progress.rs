@@ -5,9 +5,9 @@ use boom_client::progress::{Counts, Decided};
 use crate::books::Books;
 
 /// Of a partition in the books of a node.
-pub(super) fn decided(source: &str, next: u64, books: &Books) -> Decided {
+pub(super) fn decided(source: &str, next: u64, time_ms: Option<i64>, books: &Books) -> Decided {
     let books = books.partitions.iter().filter(|book| book.source == source).cloned().collect();
-    Decided { next, books }
+    Decided { next, time_ms, books }
 }
 
 /// Of all partitions together.

@@ -12,8 +12,9 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::queue::Queue;
-use super::{Command, Event, Packet, Partition, Start};
-use boom_client::kafka::Context;
+use super::{Command, Config, Counters, Event, Open, Packet, Partition, Start};
+use crate::positions::Positions;
+use boom_client::kafka::{Context, Error};
 
 /// The longest that a poll waits: orders are seen as soon.
 const POLL: Duration = Duration::from_millis(50);
@@ -24,14 +25,23 @@ const ASK: Duration = Duration::from_secs(2);
 /// A partition that can not begin is tried again after so long.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// So many questions in a row that get no answer, and another client asks the next one.
+const DEAF: u32 = 8;
+
 pub(super) struct Poller {
+    open: Open,
     consumer: BaseConsumer<Context>,
     queue: Arc<Queue>,
     orders: Receiver<Command>,
     events: Sender<Event>,
+    watch: Sender<Partition>,
+    positions: Arc<Positions>,
+    counters: Arc<Counters>,
     reading: BTreeMap<(String, i32), Reading>,
     waiting: Vec<Waiting>,
     paused: bool,
+    /// Questions in a row that got no answer.
+    unanswered: u32,
 }
 
 /// A partition that is assigned.
@@ -40,6 +50,12 @@ struct Reading {
     source: Arc<str>,
     generation: u64,
     next: u64,
+    /// When the broker took the packet before `next`, where that is known.
+    time: Option<i64>,
+    /// Whether that packet is to come again and to be looked at: it may be of another topic of this name.
+    is_doubtful: bool,
+    /// Where it ended when it was begun.
+    end: u64,
 }
 
 /// A partition that is to be read and has not begun.
@@ -52,7 +68,7 @@ struct Waiting {
 }
 
 /// Where a partition begins, and what is to be said of it. Pure.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Begin {
     At(u64),
     Removed { from: u64, to: u64 },
@@ -72,12 +88,17 @@ fn begin(progress: u64, first: u64, end: u64) -> Begin {
 
 impl Poller {
     pub(super) fn new(
-        consumer: BaseConsumer<Context>,
+        open: Open,
         queue: Arc<Queue>,
-        orders: Receiver<Command>,
-        events: Sender<Event>,
-    ) -> Self {
-        Self { consumer, queue, orders, events, reading: BTreeMap::new(), waiting: Vec::new(), paused: false }
+        (orders, events, watch): (Receiver<Command>, Sender<Event>, Sender<Partition>),
+        config: &Config,
+    ) -> Result<Self, Error> {
+        let consumer = open()?;
+        let (positions, counters) = (Arc::clone(&config.positions), Arc::clone(&config.counters));
+        let (reading, waiting, paused, unanswered) = Default::default();
+        #[rustfmt::skip]
+        let poller = Self { open, consumer, queue, orders, events, watch, positions, counters, reading, waiting, paused, unanswered };
+        Ok(poller)
     }
 
     pub(super) fn run(mut self) {
@@ -95,6 +116,7 @@ impl Poller {
         let (partition, wanted) = match order {
             Command::Add(partition, start, generation) => (partition, Some((start, generation))),
             Command::Remove(partition) => (partition, None),
+            Command::Renew(source) => return self.renew(&source),
         };
         self.drop_partition(&partition);
         if let Some((start, generation)) = wanted {
@@ -119,13 +141,21 @@ impl Poller {
         match self.consumer.poll(POLL) {
             None | Some(Err(KafkaError::PartitionEOF(_))) => Ok(()),
             Some(Ok(message)) => {
+                let key = (message.topic().to_owned(), message.partition());
+                if self.reading.get_mut(&key).is_some_and(|reading| reading.is_of_another_topic(&message)) {
+                    drop(message);
+                    return self.read_anew(&key);
+                }
                 let taken = packet(&message, &self.reading);
                 drop(message);
                 if let Some((key, packet, generation)) = taken {
                     if let Some(reading) = self.reading.get_mut(&key) {
-                        reading.next = packet.offset + 1;
+                        (reading.next, reading.time) = (packet.offset + 1, packet.timestamp);
                     }
-                    self.queue.push(packet, generation);
+                    let (source, offset, time) = (Arc::clone(&packet.source), packet.offset, packet.timestamp);
+                    if self.queue.push(packet, generation) {
+                        self.positions.came(&source, offset, time);
+                    }
                 }
                 Ok(())
             }
@@ -148,12 +178,40 @@ impl Poller {
             // It goes by itself: the client connects again.
             return Ok(());
         };
-        for reading in std::mem::take(&mut self.reading).into_values() {
+        for reading in self.reading.values() {
             self.unassign(&reading.partition)?;
-            let (partition, generation, start) = (reading.partition, reading.generation, Start::Progress(reading.next));
+        }
+        self.begin_again();
+        Ok(())
+    }
+
+    /// All that was read is to begin where it is.
+    fn begin_again(&mut self) {
+        for reading in std::mem::take(&mut self.reading).into_values() {
+            let start = Start::Progress { next: reading.next, time: reading.time };
+            let (partition, generation) = (reading.partition, reading.generation);
             self.waiting.push(Waiting { partition, start, generation, due: Instant::now(), said: false });
         }
-        Ok(())
+    }
+
+    /// Goes on with a new client, since nothing comes of a partition although there is more.
+    fn renew(&mut self, source: &str) {
+        tracing::warn!(partition = %source, "nothing comes any more although there is more: a new client of Kafka goes on");
+        self.counters.count(|counts| counts.renewals += 1);
+        self.replace_client();
+    }
+
+    fn replace_client(&mut self) {
+        match (self.open)() {
+            Ok(consumer) => {
+                let deaf = std::mem::replace(&mut self.consumer, consumer);
+                // Its end may wait for brokers that it does not find.
+                std::thread::spawn(move || drop(deaf));
+                self.paused = false;
+                self.begin_again();
+            }
+            Err(error) => self.queue.fail(error.to_string()),
+        }
     }
 
     fn pause_or_resume(&mut self) -> Result<(), KafkaError> {
@@ -161,7 +219,7 @@ impl Poller {
         if !self.paused && self.queue.is_full() {
             self.consumer.pause(&all()?)?;
             self.paused = true;
-            self.queue.count(|counts| counts.pauses += 1);
+            self.counters.count(|counts| counts.pauses += 1);
         } else if self.paused && self.queue.is_half_empty() {
             self.consumer.resume(&all()?)?;
             self.paused = false;
@@ -171,41 +229,55 @@ impl Poller {
 
     /// Begins the partitions that wait, as far as Kafka says where.
     fn begin_due(&mut self) -> Result<(), KafkaError> {
+        let mut is_silent = false;
         for mut waiting in std::mem::take(&mut self.waiting) {
             if !self.queue.wants(&waiting.partition.to_string(), waiting.generation) {
                 continue;
             }
-            if waiting.due > Instant::now() {
+            // One question without an answer is enough: what is read already waits as long.
+            if is_silent || waiting.due > Instant::now() {
                 self.waiting.push(waiting);
                 continue;
             }
             match self.find(&waiting) {
-                Ok(begin) => self.assign(waiting, begin)?,
+                Ok((begin, ends)) => {
+                    self.unanswered = 0;
+                    self.assign(waiting, begin, ends)?;
+                }
                 Err(error) => {
-                    self.say_missing(&mut waiting, &error);
+                    let is_gone = is_gone(&error);
+                    if is_gone {
+                        self.say_missing(&mut waiting, &error);
+                    }
                     waiting.due = Instant::now() + AGAIN;
                     self.waiting.push(waiting);
+                    is_silent = !is_gone;
+                    self.unanswered = if is_gone { 0 } else { self.unanswered + 1 };
                 }
             }
+        }
+        if self.unanswered >= DEAF {
+            self.unanswered = 0;
+            self.replace_client();
         }
         Ok(())
     }
 
     fn say_missing(&self, waiting: &mut Waiting, error: &KafkaError) {
-        let code = error.rdkafka_error_code();
-        let gone = matches!(code, Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition));
-        if gone && !std::mem::replace(&mut waiting.said, true) {
-            self.queue.count(|counts| counts.missing += 1);
+        if !std::mem::replace(&mut waiting.said, true) {
+            tracing::error!(partition = %waiting.partition, "it is not there, and is looked for again and again: {error}");
+            self.counters.count(|counts| counts.missing += 1);
             self.say(Event::Missing { partition: waiting.partition.clone(), problem: error.to_string() });
         }
     }
 
-    fn find(&self, waiting: &Waiting) -> Result<Begin, KafkaError> {
+    /// Where to begin, and where the partition begins and ends.
+    fn find(&self, waiting: &Waiting) -> Result<(Begin, (u64, u64)), KafkaError> {
         let (topic, number) = (&waiting.partition.topic, waiting.partition.number);
         let (first, end) = self.consumer.fetch_watermarks(topic, number, ASK)?;
         let (first, end) = (first.max(0).cast_unsigned(), end.max(0).cast_unsigned());
-        Ok(match waiting.start {
-            Start::Progress(progress) => begin(progress, first, end),
+        let begin = match waiting.start {
+            Start::Progress { next, .. } => begin(next, first, end),
             Start::Earliest => Begin::At(first),
             Start::Latest => Begin::At(end),
             Start::Time(time) => {
@@ -222,42 +294,74 @@ impl Poller {
                     _ => Begin::At(end),
                 }
             }
-        })
+        };
+        Ok((begin, (first, end)))
     }
 
-    fn assign(&mut self, waiting: Waiting, begin: Begin) -> Result<(), KafkaError> {
+    fn assign(&mut self, waiting: Waiting, begin: Begin, (oldest, end): (u64, u64)) -> Result<(), KafkaError> {
         let partition = waiting.partition;
         let next = match begin {
             Begin::At(offset) => offset,
             Begin::Removed { from, to } => {
                 tracing::error!(%partition, "retention has removed the records {from} to {to} before they were read");
-                self.queue.count(|counts| counts.removed += to - from);
+                self.counters.count(|counts| counts.removed += to - from);
                 self.say(Event::Removed { partition: partition.clone(), from, to });
                 to
             }
             Begin::MadeAnew { progress, first, end } => {
                 tracing::error!(%partition, "the topic ends at {end} before the progress {progress}: it was made anew");
-                self.queue.count(|counts| counts.made_anew += 1);
+                self.counters.count(|counts| counts.made_anew += 1);
                 self.say(Event::MadeAnew { partition: partition.clone(), progress, end });
                 first
             }
         };
+        let time = match (waiting.start, begin) {
+            (Start::Progress { time, .. }, Begin::At(_)) => time,
+            _ => None,
+        };
+        // The packet before comes once more when it can be told by its time whether it is the one that was decided.
+        let is_doubtful = time.is_some() && next > oldest;
         let mut from = TopicPartitionList::new();
-        from.add_partition_offset(&partition.topic, partition.number, Offset::Offset(next.cast_signed()))?;
+        let first = Offset::Offset(next.cast_signed() - i64::from(is_doubtful));
+        from.add_partition_offset(&partition.topic, partition.number, first)?;
         self.consumer.incremental_assign(&from)?;
         if self.paused {
             self.consumer.pause(&from)?;
         }
         self.say(Event::Begun { partition: partition.clone(), offset: next });
         let key = (partition.topic.clone(), partition.number);
-        let source = Arc::from(partition.to_string());
-        self.reading.insert(key, Reading { partition, source, generation: waiting.generation, next });
+        let source: Arc<str> = Arc::from(partition.to_string());
+        self.positions.begun(&source, next, end);
+        // A watcher that has ended watches nothing more.
+        let _ = self.watch.send(partition.clone());
+        let generation = waiting.generation;
+        self.reading.insert(key, Reading { partition, source, generation, next, time, is_doubtful, end });
+        Ok(())
+    }
+
+    /// The topic is another one than that of the progress: it is read from its beginning.
+    fn read_anew(&mut self, key: &(String, i32)) -> Result<(), KafkaError> {
+        let Some(Reading { partition, generation, next, end, .. }) = self.reading.remove(key) else { return Ok(()) };
+        tracing::error!(%partition, "the packet before the progress {next} is of another time than it was: the topic was made anew");
+        self.unassign(&partition)?;
+        self.counters.count(|counts| counts.made_anew += 1);
+        self.say(Event::MadeAnew { partition: partition.clone(), progress: next, end });
+        let (start, due) = (Start::Earliest, Instant::now());
+        self.waiting.push(Waiting { partition, start, generation, due, said: false });
         Ok(())
     }
 
     fn say(&self, event: Event) {
         // Nobody need listen.
         let _ = self.events.send(event);
+    }
+}
+
+impl Reading {
+    /// Looks at the packet before the first that is wanted, if this is it.
+    fn is_of_another_topic(&mut self, message: &BorrowedMessage<'_>) -> bool {
+        let is_before = message.offset() + 1 == self.next.cast_signed();
+        std::mem::take(&mut self.is_doubtful) && is_before && message.timestamp().to_millis() != self.time
     }
 }
 
@@ -282,6 +386,12 @@ fn packet(
         fault: None,
     };
     Some((key, packet, reading.generation))
+}
+
+/// Whether an error says that there is no such topic or partition.
+fn is_gone(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition))
 }
 
 fn list<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> Result<TopicPartitionList, KafkaError> {

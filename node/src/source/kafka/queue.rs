@@ -1,9 +1,9 @@
 //! The bounded queue between the thread that polls and the one that takes. It knows which partitions are still wanted.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use super::{Counts, Packet};
+use super::{Counters, Packet};
 
 /// What a packet takes beside its bytes, about.
 const OVERHEAD: usize = 256;
@@ -12,6 +12,7 @@ const OVERHEAD: usize = 256;
 pub(super) struct Queue {
     /// It is full with so many bytes; one poll may give one packet more.
     capacity: usize,
+    counters: Arc<Counters>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -25,7 +26,6 @@ struct State {
     assignments: u64,
     stopped: bool,
     failed: Option<String>,
-    counts: Counts,
 }
 
 fn size(packet: &Packet) -> usize {
@@ -33,8 +33,8 @@ fn size(packet: &Packet) -> usize {
 }
 
 impl Queue {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { capacity, state: Mutex::default(), changed: Condvar::new() }
+    pub(super) fn new(capacity: usize, counters: Arc<Counters>) -> Self {
+        Self { capacity, counters, state: Mutex::default(), changed: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -70,16 +70,17 @@ impl Queue {
         self.state().wanted.get(source) == Some(&generation)
     }
 
-    /// Takes a packet of an assignment, if it is still wanted.
-    pub(super) fn push(&self, packet: Packet, generation: u64) {
+    /// Takes a packet of an assignment, if it is still wanted; gives whether it is.
+    pub(super) fn push(&self, packet: Packet, generation: u64) -> bool {
         let mut state = self.state();
         if state.wanted.get(&*packet.source) != Some(&generation) {
-            return;
+            return false;
         }
         state.bytes += size(&packet);
-        state.counts.most_bytes = state.counts.most_bytes.max(state.bytes as u64);
+        self.counters.count(|counts| counts.most_bytes = counts.most_bytes.max(state.bytes as u64));
         state.packets.push_back(packet);
         self.changed.notify_one();
+        true
     }
 
     /// The next packet, which is waited for; `None` at the end.
@@ -120,14 +121,6 @@ impl Queue {
     pub(super) fn failed(&self) -> Option<String> {
         self.state().failed.clone()
     }
-
-    pub(super) fn count(&self, count: impl FnOnce(&mut Counts)) {
-        count(&mut self.state().counts);
-    }
-
-    pub(super) fn counts(&self) -> Counts {
-        self.state().counts
-    }
 }
 
 impl State {
@@ -148,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_partition_that_is_removed_or_added_again_gives_nothing_of_its_former_assignment() {
-        let queue = Queue::new(10_000);
+        let queue = Queue::new(10_000, Arc::default());
         let (a, b) = (queue.add("a"), queue.add("b"));
         for offset in 0..3 {
             queue.push(packet("a", offset), a);
@@ -166,7 +159,7 @@ mod tests {
 
     #[test]
     fn it_is_full_by_bytes() {
-        let queue = Queue::new(2500);
+        let queue = Queue::new(2500, Arc::default());
         let a = queue.add("a");
         for (offset, full) in [(0, false), (1, false), (2, true)] {
             queue.push(packet("a", offset), a);

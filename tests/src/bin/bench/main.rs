@@ -1,9 +1,9 @@
 //! The whole system by the clock: packets in memory go through the very pipeline of `boom-node standalone`, with its embedded store and its
 //! files, and tables say what an alert costs.
 //!
-//! `bench cluster [ALERTS]` is the same for a node of a cluster with real servers (`cluster.rs`).
+//! `deploy/dev bench cluster [ALERTS]` is the same for a node of a cluster with real servers (`cluster.rs`).
 //!
-//! `cargo run --release -p boom-tests --bin bench [-- --seconds N] [--workers 1,2] [--alerts 2000,20000]`. Every row is a process of its
+//! `deploy/dev bench --seconds N [--workers 1,2] [--alerts 2000,20000]`. Every row is a process of its
 //! own, so that its memory is its own; `BOOM_NODE__INPUT__BATCH` and the like change its configuration. Here is the order of the rows and their printing; `row` measures one, `packets` makes the input.
 
 #![deny(unsafe_code)]

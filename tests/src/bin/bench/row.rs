@@ -126,6 +126,7 @@ pub(crate) fn measure(row: &Row) -> anyhow::Result<Value> {
     let (_unchanging, filters) = watch::channel(filters);
     let pipeline = Arc::new(Pipeline {
         decoder: Arc::new(Decoder::new(None, HashMap::new(), String::new(), config.input.max_packet_bytes)),
+        schemas: None,
         store: Embedded::new(documents, compute.clone()),
         enricher,
         filters,
@@ -133,6 +134,7 @@ pub(crate) fn measure(row: &Row) -> anyhow::Result<Value> {
         pools: Arc::new(Pools::even(row.workers)),
         gate: Gate::open(),
         stats: Arc::clone(&stats),
+        positions: Arc::default(),
         clock: || 2_460_000.5,
         batch: config.input.batch,
         batches_in_flight: config.input.batches_in_flight,
@@ -172,7 +174,7 @@ pub(crate) fn measure(row: &Row) -> anyhow::Result<Value> {
         "cpu_micros": micros,
         "p50_ms": whole.value_at_quantile(0.5) as f64 / 1e3,
         "p99_ms": whole.value_at_quantile(0.99) as f64 / 1e3,
-        "passed": Stats::get(&stats.passed),
+        "passed": stats.tally().passed(),
         "allocations": made.0 as f64 / alerts,
         "allocated_kb": made.1 as f64 / alerts / 1024.0,
         "peak_mb": status("VmHWM")?,

@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The listener.
 #[derive(Debug)]
-pub(crate) struct Guarded {
+pub struct Guarded {
     listener: TcpListener,
     free: Arc<Semaphore>,
     patience: Patience,
@@ -28,7 +28,7 @@ pub(crate) struct Guarded {
 
 /// How long a connection may take.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Patience {
+pub enum Patience {
     /// To say the first thing; then its protocol looks after it.
     ToSpeak(Duration),
     /// For all that it is there for.
@@ -37,7 +37,7 @@ pub(crate) enum Patience {
 
 impl Guarded {
     /// At most so many connections, with so much patience for each.
-    pub(crate) fn new(listener: TcpListener, connections: usize, patience: Patience) -> Self {
+    pub fn new(listener: TcpListener, connections: usize, patience: Patience) -> Self {
         Self { listener, free: Arc::new(Semaphore::new(connections)), patience }
     }
 
@@ -65,7 +65,7 @@ impl Guarded {
     }
 
     /// The connections, as tonic takes them.
-    pub(crate) fn into_stream(self) -> impl Stream<Item = io::Result<Connection>> {
+    pub fn into_stream(self) -> impl Stream<Item = io::Result<Connection>> {
         let (tell, connections) = tokio::sync::mpsc::channel(1);
         tokio::spawn(async move {
             loop {
@@ -94,7 +94,7 @@ impl axum::serve::Listener for Guarded {
 
 /// A connection. Reading fails when its time is over.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub struct Connection {
     stream: TcpStream,
     silence: Option<Pin<Box<Sleep>>>,
     /// Whether its time is over even if it speaks.
