@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use apache_avro::GenericSingleObjectReader;
@@ -207,10 +207,17 @@ fn text(header: rdkafka::message::Header<'_, &[u8]>) -> (String, String) {
 }
 
 /// A topic of alerts, whose record at each offset is known beforehand.
-#[derive(Debug)]
 pub struct Topic {
     brokers: String,
     name: String,
+    /// To make one takes longer than to write with it.
+    producer: OnceLock<BaseProducer>,
+}
+
+impl std::fmt::Debug for Topic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Topic").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Topic {
@@ -226,11 +233,13 @@ impl Topic {
 
     /// One that is there.
     pub fn of(brokers: &str, name: &str) -> Self {
-        Self { brokers: brokers.to_owned(), name: name.to_owned() }
+        Self { brokers: brokers.to_owned(), name: name.to_owned(), producer: OnceLock::new() }
     }
 
     /// Deletes it with all that is in it, and makes it again.
-    pub fn make_anew(&self, partitions: i32) {
+    pub fn make_anew(&mut self, partitions: i32) {
+        // It goes on counting where the topic that is gone has ended.
+        self.producer = OnceLock::new();
         let (admin, name) = (self.admin(), self.name.as_str());
         let deleted = wait(async { admin.delete_topics(&[name], &patient()).await }).expect("Kafka answers");
         deleted.into_iter().for_each(|deleted| drop(deleted.expect("the topic is deleted")));
@@ -257,9 +266,7 @@ impl Topic {
 
     /// Writes the records of these offsets, each of so many bytes; the time of each is its offset + 1, since 0 is none.
     pub fn produce(&self, partition: i32, offsets: std::ops::Range<u64>, bytes: usize) {
-        let mut settings = ClientConfig::new();
-        settings.set("bootstrap.servers", &self.brokers).set("enable.idempotence", "true");
-        let producer: BaseProducer = settings.create().expect("a producer");
+        let producer = self.producer();
         for offset in offsets {
             let payload = self.payload(offset, bytes);
             let record = BaseRecord::<(), [u8]>::to(&self.name).partition(partition).payload(&payload);
@@ -270,7 +277,21 @@ impl Topic {
 
     /// Writes these records.
     pub fn write<'a>(&self, partition: i32, records: impl Iterator<Item = &'a [u8]>) {
-        self.write_packed(partition, records, "none");
+        self.send(partition, records);
+        self.flush();
+    }
+
+    /// Sends these records, and does not wait until they have arrived.
+    pub fn send<'a>(&self, partition: i32, records: impl Iterator<Item = &'a [u8]>) {
+        for payload in records {
+            let record = BaseRecord::<(), [u8]>::to(&self.name).partition(partition).payload(payload);
+            self.producer().send(record).expect("it is taken");
+        }
+    }
+
+    /// Waits until all that was sent has arrived.
+    pub fn flush(&self) {
+        self.producer().flush(PATIENCE).expect("it reaches Kafka");
     }
 
     /// Writes these records, compressed with that codec.
@@ -284,6 +305,14 @@ impl Topic {
             producer.send(record).expect("it is taken");
         }
         producer.flush(PATIENCE).expect("it reaches Kafka");
+    }
+
+    fn producer(&self) -> &BaseProducer {
+        self.producer.get_or_init(|| {
+            let mut settings = ClientConfig::new();
+            settings.set("bootstrap.servers", &self.brokers).set("enable.idempotence", "true");
+            settings.create().expect("a producer")
+        })
     }
 
     /// What a consumers' group has committed, by partition.

@@ -31,18 +31,17 @@ impl Night {
 
     /// Writes the next packets, each object always to the same partition.
     pub fn write(&mut self, topic: &Topic, how_many: usize) {
-        self.write_upto(topic, self.written.saturating_add(how_many));
+        self.send_upto(topic, self.written.saturating_add(how_many));
+        topic.flush();
     }
 
-    /// Writes the packets that come before that one and are not written yet.
-    pub fn write_upto(&mut self, topic: &Topic, upto: usize) {
+    /// Sends the packets that come before that one and are not written yet, and does not wait until they have arrived.
+    pub fn send_upto(&mut self, topic: &Topic, upto: usize) {
         let upto = upto.clamp(self.written, self.packets.len());
         for partition in 0..self.partitions {
             let mine = |packet: &&SimulatedPacket| self.partition(packet) == partition;
-            let mut packets = self.packets[self.written..upto].iter().filter(mine).peekable();
-            if packets.peek().is_some() {
-                topic.write(partition, packets.map(|packet| packet.bytes.as_slice()));
-            }
+            let packets = self.packets[self.written..upto].iter().filter(mine);
+            topic.send(partition, packets.map(|packet| packet.bytes.as_slice()));
         }
         self.written = upto;
     }

@@ -124,7 +124,7 @@ impl Scenario {
         for bit in 1..=BITS {
             for (stream, night) in self.nights.iter_mut().enumerate() {
                 let part = alerts()[stream] * permille * u64::from(bit) / u64::from(1000 * BITS);
-                night.write_upto(&self.topics[stream], before[stream] + part as usize);
+                night.send_upto(&self.topics[stream], before[stream] + part as usize);
             }
             self.cluster.wait("the next alerts come", |_| since.elapsed() >= time * bit / BITS);
         }
@@ -141,7 +141,7 @@ impl Scenario {
     }
 
     /// Deletes the topic of the ZTF night with all that is in it, and makes it again.
-    pub fn make_topic_anew(&self) {
+    pub fn make_topic_anew(&mut self) {
         self.topics[0].make_anew(PARTITIONS[0]);
     }
 

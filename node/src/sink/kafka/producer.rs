@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
@@ -22,6 +23,7 @@ pub(super) struct Record {
 /// The producer of that name, for as long as nobody has fenced it.
 pub(super) struct Producer {
     client: ThreadedProducer<Context>,
+    connection: Connection,
     name: String,
     /// How long a transaction may be open.
     timeout: Duration,
@@ -30,6 +32,9 @@ pub(super) struct Producer {
 
 /// So long a client is waited for that takes a name, before another one tries.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// After so long without an answer a new client is asked whether Kafka is there: this one may be deaf.
+const DOUBT: Duration = Duration::from_secs(10);
 
 /// What to do about an error.
 enum Trouble {
@@ -61,7 +66,8 @@ impl Producer {
                 ("message.max.bytes", &bytes),
                 ("queue.buffering.max.kbytes", "65536"),
             ])?;
-            let producer = Self { client, name: name.to_owned(), timeout, stop: stop.clone() };
+            let (name, connection, stop) = (name.to_owned(), connection.clone(), stop.clone());
+            let producer = Self { client, connection, name, timeout, stop };
             let until = Instant::now() + PATIENCE;
             match producer.insist("taking the producer's name", until, || producer.client.init_transactions(STEP)) {
                 Ok(()) => return Ok(producer),
@@ -123,10 +129,12 @@ impl Producer {
         mut call: impl FnMut() -> Result<(), KafkaError>,
     ) -> Result<(), Trouble> {
         let mut backoff = Backoff::new(&self.stop);
+        let doubt = Instant::now() + DOUBT;
         loop {
             let Err(error) = call() else { return Ok(()) };
             match self.judge(&error) {
                 Trouble::Again if Instant::now() >= until => return Err(Trouble::Deaf),
+                Trouble::Again if Instant::now() >= doubt && self.others_are_answered() => return Err(Trouble::Deaf),
                 Trouble::Again => backoff.pause(doing, &error).map_err(|stopped| Trouble::End(stopped.into()))?,
                 other => {
                     tracing::debug!(producer = %self.name, "{doing}: {error}");
@@ -134,6 +142,12 @@ impl Producer {
                 }
             }
         }
+    }
+
+    /// Whether a new client hears Kafka.
+    fn others_are_answered(&self) -> bool {
+        let Ok(client) = self.connection.client::<BaseConsumer<Context>>(&[]) else { return false };
+        client.fetch_metadata(None, STEP).is_ok_and(|metadata| !metadata.brokers().is_empty())
     }
 
     fn judge(&self, error: &KafkaError) -> Trouble {
@@ -172,7 +186,9 @@ impl Producer {
         match trouble {
             Trouble::End(error) => error,
             Trouble::Again | Trouble::Abort => self.broken(&"its transaction can not be aborted"),
-            Trouble::Deaf => self.broken(&"Kafka has not answered for as long as a transaction may be open"),
+            Trouble::Deaf => self.broken(
+                &"Kafka does not answer it, and answers others or is away for as long as a transaction may be open",
+            ),
         }
     }
 }
