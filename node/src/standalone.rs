@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use boom_sky::survey::Survey;
@@ -116,6 +116,7 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
         clock: setup::now,
         batch: config.input.batch,
         batches_in_flight: config.input.batches_in_flight,
+        batch_wait: Duration::from_millis(config.input.batch_wait_ms),
         suspend_after: config.filters.suspend_after,
     });
     let expected = source.expected().map(|all| all.saturating_sub(recovered.progress.values().sum()));

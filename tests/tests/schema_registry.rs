@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use boom_client::secret::Secret;
 use boom_node::books::Books;
@@ -298,6 +299,7 @@ async fn run(packets: Vec<Vec<u8>>, decoder: Arc<Decoder>, schemas: Arc<Schemas>
         clock: || 2_460_000.5,
         batch: 2,
         batches_in_flight: 4,
+        batch_wait: Duration::ZERO,
         suspend_after: 0,
     });
     let (sender, queue) = mpsc::channel(64);

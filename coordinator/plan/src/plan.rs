@@ -302,7 +302,7 @@ mod tests {
             entry(Ownership::Unplaced, &[], Reason::TopicGone),
         ];
         plan.owners = (0..).map(|i| format!("ztf/t/{i}").parse().unwrap()).zip(entries).collect();
-        plan.quotas.insert("b".parse().unwrap(), share_out(4, &Shares::default(), &BTreeMap::new()));
+        plan.quotas.insert("b".parse().unwrap(), share_out(2, &Shares::default(), &BTreeMap::new()));
         plan
     }
 

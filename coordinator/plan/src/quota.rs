@@ -42,7 +42,7 @@ pub struct Shares(pub BTreeMap<Stage, u32>);
 
 impl Default for Shares {
     fn default() -> Self {
-        Self(BTreeMap::from([(Stage::Ingest, 1), (Stage::Enrich, 2), (Stage::Filter, 1)]))
+        Self(BTreeMap::from([(Stage::Ingest, 1), (Stage::Enrich, 8), (Stage::Filter, 1)]))
     }
 }
 
@@ -83,7 +83,7 @@ impl fmt::Display for Quota {
 /// The quotas of one node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeQuotas {
-    /// How many workers it may have in all.
+    /// How many workers it may have in all: more than it has cores, on which they take turns.
     pub capacity: u32,
     /// By stage.
     pub stages: BTreeMap<Stage, Quota>,
@@ -108,10 +108,10 @@ impl fmt::Display for NodeQuotas {
     }
 }
 
-/// Splits a node's cores between the stages. Each stage that nobody has set gets at least one worker, so a node carries at least
-/// three, which take turns on the cores.
+/// Splits a node's cores between the stages. Each stage that nobody has set gets at least one worker, and on top of these there is one for
+/// each further core: all workers take turns on the cores, so that a core waits for no stage that has nothing to do.
 pub fn share_out(cores: u32, shares: &Shares, overrides: &BTreeMap<Stage, u32>) -> NodeQuotas {
-    let capacity = cores.max(Stage::ALL.len() as u32);
+    let capacity = cores.max(1).saturating_add(Stage::ALL.len() as u32 - 1);
     let free: Vec<Stage> = Stage::ALL.into_iter().filter(|stage| !overrides.contains_key(stage)).collect();
     let mut left = capacity - free.len() as u32;
     let mut stages = BTreeMap::new();
@@ -158,17 +158,18 @@ mod tests {
 
     #[test]
     fn cores_are_split_by_the_shares_and_every_stage_gets_one() {
-        assert_eq!(shared(8, &[]), "ingest 2, enrich 4, filter 2 of 8 workers");
-        assert_eq!(shared(5, &[]), "ingest 2, enrich 2, filter 1 of 5 workers");
+        assert_eq!(shared(8, &[]), "ingest 2, enrich 6, filter 2 of 10 workers");
+        assert_eq!(shared(5, &[]), "ingest 2, enrich 4, filter 1 of 7 workers");
+        assert_eq!(shared(2, &[]), "ingest 1, enrich 2, filter 1 of 4 workers");
         assert_eq!(shared(1, &[]), "ingest 1, enrich 1, filter 1 of 3 workers");
     }
 
     #[test]
     fn an_order_is_followed_as_far_as_the_node_has_cores() {
-        assert_eq!(shared(8, &[(Stage::Enrich, 0)]), "ingest 4, enrich 0 (ordered), filter 4 of 8 workers");
-        assert_eq!(shared(8, &[(Stage::Enrich, 5)]), "ingest 2, enrich 5 (ordered), filter 1 of 8 workers");
-        let clipped = "ingest 1, enrich 6 (9 ordered, more than there is), filter 1 of 8 workers";
-        assert_eq!(shared(8, &[(Stage::Enrich, 9)]), clipped);
+        assert_eq!(shared(8, &[(Stage::Enrich, 0)]), "ingest 5, enrich 0 (ordered), filter 5 of 10 workers");
+        assert_eq!(shared(8, &[(Stage::Enrich, 5)]), "ingest 3, enrich 5 (ordered), filter 2 of 10 workers");
+        let clipped = "ingest 1, enrich 8 (19 ordered, more than there is), filter 1 of 10 workers";
+        assert_eq!(shared(8, &[(Stage::Enrich, 19)]), clipped);
     }
 
     proptest! {

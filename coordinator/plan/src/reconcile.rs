@@ -210,7 +210,7 @@ mod tests {
             let entry = Assignment { state: state.clone(), since: PlanVersion(1), fence, reason };
             plan.owners.insert(partition.parse().unwrap(), entry);
         }
-        plan.quotas.insert("me".parse().unwrap(), share_out(4, &Shares::default(), &BTreeMap::new()));
+        plan.quotas.insert("me".parse().unwrap(), share_out(2, &Shares::default(), &BTreeMap::new()));
         plan
     }
 

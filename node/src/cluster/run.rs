@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use boom_client::channel::Cluster;
@@ -93,6 +93,7 @@ async fn run_with(
         clock: setup::now,
         batch: config.input.batch,
         batches_in_flight: config.input.batches_in_flight,
+        batch_wait: Duration::from_millis(config.input.batch_wait_ms),
         suspend_after: config.filters.suspend_after,
     };
     let parts = Arc::new(Parts {

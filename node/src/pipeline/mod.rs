@@ -12,7 +12,7 @@ mod order;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use boom_plan::quota;
 use boom_sky::schema::Decoder;
@@ -81,6 +81,8 @@ pub struct Pipeline<S> {
     pub batch: usize,
     /// Batches that may be under way.
     pub batches_in_flight: usize,
+    /// How long packets wait for others to travel with, while batches are under way.
+    pub batch_wait: Duration,
     /// A filter that fails on so many alerts in a row is suspended; 0: never.
     pub suspend_after: u64,
 }
@@ -215,6 +217,9 @@ impl<S: Store> Pipeline<S> {
             if items.recv_many(&mut came, self.batch).await == 0 {
                 return;
             }
+            if room.available_permits() + 1 < self.batches_in_flight {
+                self.wait_for_company(&mut items, &mut came).await;
+            }
             let mut permit = Some(permit);
             for part in inputs.split(came.drain(..)) {
                 let next = match part {
@@ -232,6 +237,18 @@ impl<S: Store> Pipeline<S> {
                     return;
                 }
             }
+        }
+    }
+
+    /// Packets that come soon travel with those that are there: a batch costs the same rounds to the store, however small it is.
+    async fn wait_for_company(&self, items: &mut mpsc::Receiver<Item>, came: &mut Vec<Item>) {
+        let until = tokio::time::Instant::now() + self.batch_wait;
+        while came.len() < self.batch {
+            let more = items.recv_many(came, self.batch - came.len());
+            if tokio::time::timeout_at(until, more).await.is_ok_and(|more| more > 0) {
+                continue;
+            }
+            return;
         }
     }
 

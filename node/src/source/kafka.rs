@@ -25,6 +25,12 @@ use super::{Packet, Source, SourceError};
 use crate::positions::Positions;
 use boom_client::kafka::{Connection, Context, Error};
 
+/// A broker answers when it has so many bytes for the reader, or after [`FETCH_WAIT_MS`]: an answer for each alert costs it more than the alerts.
+const FETCH_BYTES: &str = "262144";
+
+/// So long an alert may lie there until the broker answers, ms.
+const FETCH_WAIT_MS: &str = "30";
+
 /// What is read, and how much of it may wait.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -231,6 +237,8 @@ fn opener(config: &Config) -> Open {
             ("auto.offset.reset", "error"),
             ("isolation.level", "read_committed"),
             ("queued.max.messages.kbytes", &kilobytes),
+            ("fetch.min.bytes", FETCH_BYTES),
+            ("fetch.wait.max.ms", FETCH_WAIT_MS),
         ])
     })
 }

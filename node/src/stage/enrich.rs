@@ -1,5 +1,6 @@
 //! Enrich: catalog matches, classifier scores and derived properties, computed once per alert, and the alert's document of it all.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -218,9 +219,9 @@ impl SurveyModels {
         for (number, model) in self.models.iter().enumerate() {
             let unfit: Vec<Option<String>> = (0..group.len()).map(|row| self.unfit(number, row, &rows)).collect();
             let fit: Vec<usize> = (0..group.len()).filter(|row| unfit[*row].is_none()).collect();
-            let inputs: Vec<Vec<f32>> =
+            let inputs: Vec<Cow<'_, [f32]>> =
                 (0..model.manifest.inputs.len()).map(|input| self.input(number, input, &fit, &rows)).collect();
-            let slices: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+            let slices: Vec<&[f32]> = inputs.iter().map(|input| &**input).collect();
             let scored = model.score(fit.len(), &slices);
             for (output, name) in self.names[number].iter().enumerate() {
                 for (row, alert) in group.iter().enumerate() {
@@ -293,13 +294,18 @@ impl SurveyModels {
     }
 
     /// One input of a model for the alerts that fit, row-major.
-    fn input(&self, model: usize, input: usize, fit: &[usize], rows: &Rows) -> Vec<f32> {
+    fn input<'a>(&self, model: usize, input: usize, fit: &[usize], rows: &'a Rows) -> Cow<'a, [f32]> {
         let kind = &self.models[model].manifest.inputs[input].kind;
         let wanted = &self.inputs[model][input];
+        let has_all_channels =
+            |kind: &InputKind| matches!(kind, InputKind::Triplet(channels) if **channels == cutout::Cutout::ALL);
+        if has_all_channels(kind) && fit.len() == rows.jds.len() {
+            return Cow::Borrowed(&rows.triplets);
+        }
         let mut values = Vec::with_capacity(fit.len() * kind.width());
         for &row in fit {
             match kind {
-                InputKind::Triplet(channels) if **channels == cutout::Cutout::ALL => {
+                InputKind::Triplet(_) if has_all_channels(kind) => {
                     values.extend_from_slice(&rows.triplets[row * TRIPLET..(row + 1) * TRIPLET]);
                 }
                 InputKind::Triplet(channels) => {
@@ -312,7 +318,7 @@ impl SurveyModels {
                 }
             }
         }
-        values
+        Cow::Owned(values)
     }
 }
 

@@ -138,6 +138,7 @@ pub(crate) fn measure(row: &Row) -> anyhow::Result<Value> {
         clock: || 2_460_000.5,
         batch: config.input.batch,
         batches_in_flight: config.input.batches_in_flight,
+        batch_wait: Duration::from_millis(config.input.batch_wait_ms),
         suspend_after: config.filters.suspend_after,
     });
     // One thread for waiting, as in standalone.
