@@ -214,9 +214,9 @@ impl Cluster {
         }
     }
 
-    /// Starts all nodes.
-    pub fn start_nodes(&mut self) {
-        (0..self.nodes.len()).for_each(|number| self.start_node(number));
+    /// How many nodes there are, running or not.
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
     }
 
     /// Whether a node runs.

@@ -278,7 +278,7 @@ impl Topic {
     /// Writes these records.
     pub fn write<'a>(&self, partition: i32, records: impl Iterator<Item = &'a [u8]>) {
         self.send(partition, records);
-        self.flush();
+        self.producer().flush(PATIENCE).expect("it reaches Kafka");
     }
 
     /// Sends these records, and does not wait until they have arrived.
@@ -289,9 +289,11 @@ impl Topic {
         }
     }
 
-    /// Waits until all that was sent has arrived.
-    pub fn flush(&self) {
+    /// Waits until all that was sent has arrived. What comes next is sent by a new client: one that has met a Kafka that stood still may hear
+    /// nothing any more.
+    pub fn flush(&mut self) {
         self.producer().flush(PATIENCE).expect("it reaches Kafka");
+        self.producer = OnceLock::new();
     }
 
     /// Writes these records, compressed with that codec.

@@ -30,7 +30,7 @@ impl Night {
     }
 
     /// Writes the next packets, each object always to the same partition.
-    pub fn write(&mut self, topic: &Topic, how_many: usize) {
+    pub fn write(&mut self, topic: &mut Topic, how_many: usize) {
         self.send_upto(topic, self.written.saturating_add(how_many));
         topic.flush();
     }

@@ -1,7 +1,8 @@
 //! A TCP proxy: what stands between one process and one server, so that the way between these two alone can break or be slow.
 //!
-//! What goes through is not looked at, but for one thing: Kafka's clients go where a broker says that it is, and are told the proxy's address
-//! in place of it.
+//! What goes through is not looked at, but for two things of Kafka's protocol. Its clients go where a broker says that it is, and are told the
+//! proxy's address in place of it; and a transaction can be held where it begins or is committed, to break
+//! things at that moment.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,6 +15,26 @@ const ANSWERS: usize = 1024;
 
 /// Bytes that are taken at once where there are no frames.
 const CHUNK: usize = 1 << 16;
+
+/// A moment in a transaction of Kafka.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Its first request: Kafka does not know of it yet.
+    Begin,
+    /// All is written; what makes it count is on its way.
+    Commit,
+}
+
+impl Moment {
+    /// Of a request that is one. Its kind stands first behind the length: AddPartitionsToTxn, or EndTxn, which ends with whether it commits.
+    fn of(request: &[u8]) -> Option<Self> {
+        match (request.get(4..6)?, request.last()) {
+            ([0, 24], _) => Some(Self::Begin),
+            ([0, 26], Some(1)) => Some(Self::Commit),
+            _ => None,
+        }
+    }
+}
 
 /// A proxy in front of one server; all of its connections end when it is dropped.
 #[derive(Debug)]
@@ -35,6 +56,8 @@ struct Way {
 #[derive(Debug)]
 struct State {
     passage: Passage,
+    /// Requests of that kind that still pass; the next one is held, and all else with it.
+    until: Option<(Moment, u32)>,
     delay: Duration,
     connections: Vec<TcpStream>,
 }
@@ -65,7 +88,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a listener has an address");
         let rewritten = is_kafka.then(|| [server, address].map(as_in_kafka));
-        let state = State { passage: Passage::Open, delay: Duration::ZERO, connections: Vec::new() };
+        let state = State { passage: Passage::Open, until: None, delay: Duration::ZERO, connections: Vec::new() };
         let way = Arc::new(Way { server, rewritten, state: Mutex::new(state), changed: Condvar::new() });
         let behind = Arc::clone(&way);
         spawn(move || behind.accept(&listener));
@@ -90,6 +113,16 @@ impl Proxy {
     /// Lets nothing through in either direction, as when a cable is drawn: nobody is told. What was on its way arrives after [`Self::mend`].
     pub fn hold(&self) {
         self.way.set(Passage::Held);
+    }
+
+    /// Lets so many of these requests through, then holds: the next one is on its way, and nobody hears anything any more.
+    pub fn hold_at(&self, moment: Moment, after: u32) {
+        self.way.state().until = Some((moment, after));
+    }
+
+    /// Whether it holds.
+    pub fn is_held(&self) -> bool {
+        self.way.state().passage == Passage::Held
     }
 
     /// Lets everything through again.
@@ -168,14 +201,41 @@ impl Way {
     }
 
     /// Passes on what the client says.
-    fn ask(&self, mut client: &TcpStream, mut server: &TcpStream) {
-        let mut chunk = vec![0; CHUNK];
-        while let Ok(read @ 1..) = client.read(&mut chunk) {
-            if !self.passes() || server.write_all(&chunk[..read]).is_err() {
+    fn ask(&self, client: &TcpStream, mut server: &TcpStream) {
+        while let Ok(Some(request)) = self.said(client) {
+            if let Some(moment) = self.rewritten.as_ref().and_then(|_| Moment::of(&request)) {
+                self.count(moment);
+            }
+            if !self.passes() || server.write_all(&request).is_err() {
                 break;
             }
         }
         end(client, server);
+    }
+
+    fn count(&self, moment: Moment) {
+        let mut state = self.state();
+        match state.until.as_mut().filter(|until| until.0 == moment) {
+            None => {}
+            Some((_, 0)) => (state.until, state.passage) = (None, Passage::Held),
+            Some((_, more)) => *more -= 1,
+        }
+    }
+
+    /// What comes next: of Kafka a frame, else what there is; none at the end.
+    fn said(&self, mut by: &TcpStream) -> io::Result<Option<Vec<u8>>> {
+        if self.rewritten.is_none() {
+            let mut chunk = vec![0; CHUNK];
+            let read = by.read(&mut chunk)?;
+            chunk.truncate(read);
+            return Ok((read > 0).then_some(chunk));
+        }
+        let mut frame = vec![0; 4];
+        by.read_exact(&mut frame)?;
+        let length = u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]) as usize;
+        frame.resize(4 + length, 0);
+        by.read_exact(&mut frame[4..])?;
+        Ok(Some(frame))
     }
 
     /// Takes the answers, each with the time at which the client gets it.
@@ -188,19 +248,12 @@ impl Way {
         }
     }
 
-    fn answer(&self, mut server: &TcpStream) -> io::Result<Option<Vec<u8>>> {
-        let Some([from, to]) = &self.rewritten else {
-            let mut chunk = vec![0; CHUNK];
-            let read = server.read(&mut chunk)?;
-            chunk.truncate(read);
-            return Ok((read > 0).then_some(chunk));
-        };
-        let mut length = [0; 4];
-        server.read_exact(&mut length)?;
-        let mut frame = vec![0; u32::from_be_bytes(length) as usize];
-        server.read_exact(&mut frame)?;
-        replace(&mut frame, from, to);
-        Ok(Some([length.as_slice(), &frame].concat()))
+    fn answer(&self, server: &TcpStream) -> io::Result<Option<Vec<u8>>> {
+        let mut answer = self.said(server)?;
+        if let (Some(answer), Some([from, to])) = (&mut answer, &self.rewritten) {
+            replace(answer, from, to);
+        }
+        Ok(answer)
     }
 
     /// Gives the client its answers when they are due, and its end behind the last.

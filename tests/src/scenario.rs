@@ -93,10 +93,16 @@ impl Scenario {
     }
 
     /// A scenario over such a cluster, whose nodes are started.
-    pub fn of(mut cluster: Cluster) -> Self {
+    pub fn of(cluster: Cluster) -> Self {
+        let nodes = cluster.nodes();
+        Self::with(cluster, nodes)
+    }
+
+    /// A scenario over such a cluster, whose first nodes are started.
+    pub fn with(mut cluster: Cluster, nodes: usize) -> Self {
         let make = |stream: usize| Topic::make(cluster.kafka(), TOPICS[stream], PARTITIONS[stream]);
         let topics = vec![make(0), make(1)];
-        cluster.start_nodes();
+        (0..nodes).for_each(|number| cluster.start_node(number));
         let scenario = Self { cluster, topics, nights: nights(), strays: 0 };
         scenario.wait_for_owners();
         scenario
@@ -112,7 +118,7 @@ impl Scenario {
     /// Writes the next part of the nights, in thousandths of the whole.
     pub fn feed(&mut self, permille: u64) {
         for (stream, night) in self.nights.iter_mut().enumerate() {
-            night.write(&self.topics[stream], (alerts()[stream] * permille / 1000) as usize);
+            night.write(&mut self.topics[stream], (alerts()[stream] * permille / 1000) as usize);
         }
     }
 
@@ -128,6 +134,21 @@ impl Scenario {
             }
             self.cluster.wait("the next alerts come", |_| since.elapsed() >= time * bit / BITS);
         }
+    }
+
+    /// Writes so many parts of the nights one after the other, until something is so.
+    ///
+    /// # Panics
+    /// They end before.
+    #[track_caller]
+    pub fn feed_until(&mut self, parts: u64, permille: u64, is_so: impl Fn() -> bool) {
+        for _ in 0..parts {
+            self.feed(permille);
+            if is_so() {
+                return;
+            }
+        }
+        panic!("{parts} parts of the nights are written, and it has not come");
     }
 
     /// Writes the first packets of the ZTF night once more, each to another partition than before; gives how many.
