@@ -19,6 +19,7 @@ pub mod oracle;
 pub mod output;
 pub mod packets;
 pub mod proxy;
+pub mod registry;
 pub mod scenario;
 pub mod servers;
 pub mod shared;

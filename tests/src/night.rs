@@ -10,6 +10,7 @@ use crate::kafka::Topic;
 use crate::node::Standalone;
 use crate::output::records;
 use crate::packets::simulated;
+use crate::registry::{Answers, framed_by_two_majors};
 
 /// An alert that passed a filter: candid, filter, version.
 pub type Pass = (i64, String, String);
@@ -19,6 +20,8 @@ pub type Pass = (i64, String, String);
 pub struct Night {
     /// The packets, in the order in which they come.
     pub packets: Vec<SimulatedPacket>,
+    /// What is sent in place of them, when it is not their bytes.
+    framed: Option<Vec<Vec<u8>>>,
     partitions: i32,
     written: usize,
 }
@@ -26,7 +29,19 @@ pub struct Night {
 impl Night {
     /// A night of a survey, for a topic of so many partitions.
     pub fn new(survey: SimulatedSurvey, alerts: u64, seed: u64, partitions: i32) -> Self {
-        Self { packets: simulated(survey, alerts, seed), partitions, written: 0 }
+        Self { packets: simulated(survey, alerts, seed), framed: None, partitions, written: 0 }
+    }
+
+    /// From now on the packets come in Confluent's framing; gives what a schema registry must know.
+    pub fn frame(&mut self) -> Answers {
+        let (framed, answers) = framed_by_two_majors(&self.packets);
+        self.framed = Some(framed);
+        answers
+    }
+
+    /// What is sent of a packet.
+    fn sent(&self, number: usize) -> &[u8] {
+        self.framed.as_ref().map_or(&self.packets[number].bytes, |framed| &framed[number])
     }
 
     /// Writes the next packets, each object always to the same partition.
@@ -39,9 +54,8 @@ impl Night {
     pub fn send_upto(&mut self, topic: &Topic, upto: usize) {
         let upto = upto.clamp(self.written, self.packets.len());
         for partition in 0..self.partitions {
-            let mine = |packet: &&SimulatedPacket| self.partition(packet) == partition;
-            let packets = self.packets[self.written..upto].iter().filter(mine);
-            topic.send(partition, packets.map(|packet| packet.bytes.as_slice()));
+            let mine = |number: &usize| self.partition(&self.packets[*number]) == partition;
+            topic.send(partition, (self.written..upto).filter(mine).map(|number| self.sent(number)));
         }
         self.written = upto;
     }

@@ -13,6 +13,7 @@ use crate::cluster::{Cluster, Layout, Stream};
 use crate::documents::{Documents, assert_complete};
 use crate::kafka::Topic;
 use crate::night::{Night, Results, assert_same, by_pass, standalone};
+use crate::registry::{Answers, Registry};
 use crate::servers::Server;
 use crate::shared::repository;
 
@@ -88,8 +89,13 @@ impl Scenario {
 
     /// A cluster with the two streams, of which no node runs yet.
     pub fn cluster(coordinators: usize, nodes: usize) -> Cluster {
+        Self::cluster_with(coordinators, nodes, Vec::new())
+    }
+
+    /// The same, with these variables for the nodes.
+    pub fn cluster_with(coordinators: usize, nodes: usize, environment: Vec<(&'static str, String)>) -> Cluster {
         let streams = vec![Stream::new("ztf", "ZTF", TOPICS[0]), Stream::new("lsst", "LSST", TOPICS[1])];
-        Cluster::start(Layout { coordinators, nodes, streams, filters: filters(), environment: Vec::new() })
+        Cluster::start(Layout { coordinators, nodes, streams, filters: filters(), environment })
     }
 
     /// A scenario over such a cluster, whose nodes are started.
@@ -106,6 +112,13 @@ impl Scenario {
         let scenario = Self { cluster, topics, nights: nights(), strays: 0 };
         scenario.wait_for_owners();
         scenario
+    }
+
+    /// The night of LSST comes in Confluent's framing; the registry is one that `open` makes of what it must know.
+    pub fn with_registry(open: impl FnOnce(Answers) -> (Registry, Cluster)) -> (Self, Registry) {
+        let mut nights = nights();
+        let (registry, cluster) = open(nights[1].frame());
+        (Self { nights, ..Self::of(cluster) }, registry)
     }
 
     /// Waits until every partition has an owner that runs; gives how long it took.

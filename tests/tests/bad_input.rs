@@ -25,6 +25,9 @@ struct Night {
     packets: Vec<SimulatedPacket>,
 }
 
+/// A stamp with which a result is larger than a topic takes.
+const HUGE: usize = (15 << 20) + 4096;
+
 const ALL: &str = r#"[{"$match": {}}, {"$project": {"objectId": 1, "annotations": {"mag": "$candidate.magpsf"}}}]"#;
 
 impl Night {
@@ -123,6 +126,13 @@ impl Night {
         let found = store.alerts(candid).unwrap();
         Document::from_reader(found[0].1.as_slice()).unwrap()
     }
+}
+
+#[test]
+fn an_alert_whose_result_no_topic_takes() {
+    let night = Night::new();
+    let packet = night.last().stamp("Science", vec![7; HUGE]).bytes();
+    night.dies(&packet, "result_too_large", &["its result has", "the cutouts have", "let the filters annotate less"]);
 }
 
 #[test]

@@ -4,11 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufRead as _, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use boom_client::secret::Secret;
@@ -28,130 +26,32 @@ use boom_node::stage::record::Provenance;
 use boom_node::stats::Stats;
 use boom_node::store::Embedded;
 use boom_sky::schema::decoder::Undecoded;
-use boom_sky::schema::{Container, DecodeError, Decoder};
+use boom_sky::schema::{DecodeError, Decoder};
 use boom_store::catalog::CatalogSet;
 use boom_store::documents::Store;
 use boom_tests::eventually::in_time;
 use boom_tests::output::dead_letters;
 use boom_tests::packets::simulated;
-use serde_json::{Value, json};
+use boom_tests::registry::{Answers, NOBODYS, PASSWORD, Registry, USER, V11, framed, framed_by_two_majors};
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
-use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
-
-/// Ids of two majors, and one that no registry has.
-const V11: u32 = 1100;
-const V12: u32 = 1200;
-const NOBODYS: u32 = 9999;
 
 const ALERTS: u64 = 8;
-
-/// `boom:s3cret`.
-const LOGIN: &str = "authorization: basic ym9vbtpzm2nyzxq=";
-
-/// A registry: answers by path, and how often each was asked for.
-struct Registry {
-    address: SocketAddr,
-    state: Arc<State>,
-}
-
-#[derive(Default)]
-struct State {
-    answers: BTreeMap<String, Value>,
-    away: AtomicBool,
-    asked: Mutex<BTreeMap<String, u32>>,
-}
-
-impl Registry {
-    fn start(answers: BTreeMap<String, Value>, away: bool) -> Self {
-        Self::serve(answers, away, None)
-    }
-
-    fn serve(answers: BTreeMap<String, Value>, away: bool, tls: Option<Arc<ServerConfig>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let state = Arc::new(State { answers, away: AtomicBool::new(away), ..State::default() });
-        let serving = Arc::clone(&state);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                match &tls {
-                    None => serving.answer(stream),
-                    Some(tls) => {
-                        let connection = ServerConnection::new(Arc::clone(tls)).unwrap();
-                        serving.answer(StreamOwned::new(connection, stream));
-                    }
-                }
-            }
-        });
-        Self { address, state }
-    }
-
-    fn asked(&self, path: &str) -> u32 {
-        self.state.asked.lock().unwrap().get(path).copied().unwrap_or_default()
-    }
-}
-
-impl State {
-    /// Answers one question; while it is away it hangs up.
-    fn answer(&self, mut stream: impl Read + Write) {
-        let lines = BufReader::new(&mut stream).lines().map_while(Result::ok);
-        let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-        let Some(path) = head.first().and_then(|line| line.split(' ').nth(1)).map(str::to_owned) else { return };
-        *self.asked.lock().unwrap().entry(path.clone()).or_default() += 1;
-        if self.away.load(Ordering::SeqCst) {
-            return;
-        }
-        let (status, body) = match self.answers.get(&path) {
-            _ if !head.iter().any(|line| line.to_lowercase() == LOGIN) => ("401 Unauthorized", json!({})),
-            Some(answer) => ("200 OK", answer.clone()),
-            None => ("404 Not Found", json!({"error_code": 40403, "message": "Schema not found"})),
-        };
-        let body = body.to_string();
-        let sent = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        sent.unwrap();
-    }
-}
 
 /// What the tests are about: framed packets of two majors and the candids in them, and what a registry says of their schemas.
 struct Night {
     packets: Vec<Vec<u8>>,
     candids: Vec<i64>,
-    answers: BTreeMap<String, Value>,
-}
-
-fn framed(id: u32, datum: &[u8]) -> Vec<u8> {
-    [&[0][..], &id.to_be_bytes(), datum].concat()
+    answers: Answers,
 }
 
 impl Night {
-    /// Every other packet is of a later major, which has one field more. Its `diaSource` is a schema of its own.
     fn new() -> Self {
         let simulated = simulated(SimulatedSurvey::Lsst, ALERTS, 3);
-        let mut schema = Value::Null;
-        let mut packets = Vec::new();
-        for (number, packet) in simulated.iter().enumerate() {
-            let container = Container::parse(&packet.bytes).unwrap();
-            schema = serde_json::from_slice(container.schema).unwrap();
-            let datum = container.block(&packet.bytes, container.length).unwrap().unwrap().data;
-            packets.push(if number % 2 == 0 { framed(V11, datum) } else { framed(V12, &[datum, &[2]].concat()) });
-        }
-        let mut later: Value = serde_json::from_str(&schema.to_string().replace("v11_0", "v12_0")).unwrap();
-        let fields = later["fields"].as_array_mut().unwrap();
-        fields.push(json!({"name": "novelty", "type": "int"}));
-        let source = fields.iter_mut().find(|field| field["name"] == "diaSource").unwrap();
-        let referred = std::mem::replace(&mut source["type"], json!("lsst.v12_0.diaSource"));
-        let reference = json!({"name": "lsst.v12_0.diaSource", "subject": "lsst/source", "version": 3});
-        let answers = [
-            (format!("/schemas/ids/{V11}"), json!({"schema": schema.to_string()})),
-            (
-                format!("/schemas/ids/{V12}"),
-                json!({"schema": later.to_string(), "schemaType": "AVRO", "references": [reference]}),
-            ),
-            ("/subjects/lsst%2Fsource/versions/3".to_owned(), json!({"schema": referred.to_string(), "id": 7})),
-        ];
-        let candids = simulated.iter().map(|packet| packet.candid).collect();
-        Self { packets, candids, answers: answers.into() }
+        let (packets, answers) = framed_by_two_majors(&simulated);
+        Self { packets, candids: simulated.iter().map(|packet| packet.candid).collect(), answers }
     }
 
     fn bytes(&self) -> impl Iterator<Item = &[u8]> {
@@ -169,8 +69,8 @@ fn decoder() -> Arc<Decoder> {
 
 fn settings(registry: String, state: &Path) -> Settings {
     let password = state.join("password");
-    std::fs::write(&password, "s3cret\n").unwrap();
-    let (user, password) = ("boom".to_owned(), Some(Secret::File(password)));
+    std::fs::write(&password, format!("{PASSWORD}\n")).unwrap();
+    let (user, password) = (USER.to_owned(), Some(Secret::File(password)));
     Settings { registry, user, password, authority: None, patience_s: 30 }
 }
 
@@ -186,8 +86,7 @@ async fn packets_of_two_majors_decode_each_by_its_own_schema_and_each_schema_is_
     let schemas = schemas(registry.address, 30, state.path(), &decoder);
     tokio::join!(schemas.prepare(night.bytes()), schemas.prepare(night.bytes()), schemas.prepare(night.bytes()));
     assert_eq!(night.decoded(&decoder), night.candids);
-    let asked = registry.state.asked.lock().unwrap().clone();
-    assert_eq!(asked, night.answers.keys().map(|path| (path.clone(), 1)).collect());
+    assert_eq!(registry.asked(), night.answers.keys().map(|path| (path.clone(), 1)).collect());
 }
 
 #[tokio::test]
@@ -195,11 +94,10 @@ async fn a_registry_that_is_away_is_waited_for_until_it_is_back() {
     let (night, state, decoder) = (Night::new(), tempfile::tempdir().unwrap(), decoder());
     let registry = Registry::start(night.answers.clone(), true);
     let schemas = schemas(registry.address, 60, state.path(), &decoder);
-    let path = format!("/schemas/ids/{V11}");
     let back = async {
-        in_time("the registry is asked again", async || (registry.asked(&path) >= 2).then_some(())).await;
+        in_time("the registry is asked again", async || (registry.asked_for(V11) >= 2).then_some(())).await;
         assert!(!decoder.knows(V11));
-        registry.state.away.store(false, Ordering::SeqCst);
+        registry.is_away(false);
     };
     tokio::join!(schemas.prepare(night.bytes()), back);
     assert_eq!(night.decoded(&decoder), night.candids);
@@ -215,7 +113,7 @@ async fn when_patience_ends_a_packet_is_undecoded_and_the_next_batch_asks_again(
     let [Err(Undecoded { error: DecodeError::UnknownSchema { id: V11, .. }, .. })] = undecoded.as_slice() else {
         panic!("{undecoded:?}")
     };
-    registry.state.away.store(false, Ordering::SeqCst);
+    registry.is_away(false);
     schemas.prepare(night.bytes()).await;
     assert_eq!(night.decoded(&decoder), night.candids, "that it was unknown is not remembered");
 }
@@ -225,7 +123,7 @@ async fn after_a_restart_with_the_registry_away_the_schemas_are_on_disk() {
     let (night, state) = (Night::new(), tempfile::tempdir().unwrap());
     let registry = Registry::start(night.answers.clone(), false);
     schemas(registry.address, 30, state.path(), &decoder()).prepare(night.bytes()).await;
-    registry.state.away.store(true, Ordering::SeqCst);
+    registry.is_away(true);
 
     let restarted = decoder();
     schemas(registry.address, 1, state.path(), &restarted).prepare(night.bytes()).await;
@@ -250,7 +148,7 @@ async fn packets_of_an_id_that_never_comes_are_dead_letters_and_the_others_go_on
     let letters = dead_letters(state.path());
     assert_eq!(letters.len(), 3);
     assert!(letters.iter().all(|letter| letter["reason"] == "unknown_schema"), "{letters:#?}");
-    assert_eq!(registry.asked(&format!("/schemas/ids/{NOBODYS}")), 4, "a few times for all of them");
+    assert_eq!(registry.asked_for(NOBODYS), 4, "a few times for all of them");
 }
 
 #[tokio::test]
@@ -268,7 +166,7 @@ async fn a_registry_behind_tls_is_asked_when_its_authority_is_trusted_and_not_ot
     let strange = Schemas::open(&settings, state.path().join("schemas"), Arc::clone(&decoder)).unwrap();
     strange.prepare(night.bytes()).await;
     assert!(!decoder.knows(V11), "no public authority vouches for it");
-    assert_eq!(*registry.state.asked.lock().unwrap(), BTreeMap::new(), "so it has not seen the password");
+    assert_eq!(registry.asked(), BTreeMap::new(), "so it has not seen the password");
 
     let authority = state.path().join("ca.pem");
     std::fs::write(&authority, made.cert.pem()).unwrap();

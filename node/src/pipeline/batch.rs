@@ -40,7 +40,7 @@ struct Filtered {
     sources: Vec<Arc<str>>,
     verdicts: Vec<Answer>,
     results: Vec<(usize, ResultRecord)>,
-    /// Places of the alerts on which a stage has panicked.
+    /// Places of the alerts that a stage could not take on.
     fallen: Vec<(usize, DeadLetter)>,
 }
 
@@ -141,14 +141,14 @@ impl Stored {
         })
     }
 
-    /// The dead letter of an alert on which a stage has panicked.
-    fn fallen(&self, at: usize, stage: &'static str, why: &Panicked) -> (usize, DeadLetter) {
+    /// The dead letter of an alert that is stored and that a later stage can not take on.
+    fn fallen(&self, at: usize, stage: &'static str, reason: &'static str, why: &str) -> (usize, DeadLetter) {
         let Received { alert, origin } = &self.received[at];
         let came = |packet: &&Packet| packet.source == origin.source && packet.offset == origin.offset;
         let packet = self.packets.iter().find(came).expect("an alert is of a packet of its batch");
         let candid = alert.candid;
-        tracing::error!(candid, packet = %packet.name, stage, "the alert is a dead letter: {why}");
-        let problem = Problem::defect(stage, &packet.name, why);
+        tracing::error!(candid, packet = %packet.name, stage, reason, "the alert is a dead letter: {why}");
+        let problem = Problem { stage, reason, message: format!("{}: {why}", packet.name) };
         (at, DeadLetter::new(packet, origin.record, Some(alert.survey.name), problem))
     }
 }
@@ -194,7 +194,7 @@ fn filter(filters: Arc<Filters>, stored: &Stored, enriched: AllEnriched, now: f6
         let enriched = match enriched {
             Ok(enriched) => enriched,
             Err(why) => {
-                filtered.fallen.push(stored.fallen(at, "enrich", &why));
+                filtered.fallen.push(stored.fallen(at, "enrich", "defect", &why.to_string()));
                 continue;
             }
         };
@@ -202,10 +202,14 @@ fn filter(filters: Arc<Filters>, stored: &Stored, enriched: AllEnriched, now: f6
             Ok(judged) => judged,
             Err(why) => {
                 judging = filters.judging();
-                filtered.fallen.push(stored.fallen(at, "filter", &why));
+                filtered.fallen.push(stored.fallen(at, "filter", "defect", &why.to_string()));
                 continue;
             }
         };
+        if let Some(why) = judged.results.iter().find_map(ResultRecord::too_large) {
+            filtered.fallen.push(stored.fallen(at, "filter", "result_too_large", &why));
+            continue;
+        }
         report(&filters, received, &judged);
         let alert = filtered.sources.len();
         filtered.sources.push(Arc::clone(&received.origin.source));

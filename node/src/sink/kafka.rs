@@ -23,16 +23,16 @@ use self::producer::{Producer, Record};
 use super::{Emission, Sink};
 use crate::compute::{Compute, Panicked};
 use crate::stage::DeadLetter;
-use crate::stage::record::{Provenance, ResultRecord, SCHEMA};
+use crate::stage::record::{self, Provenance, ResultRecord, SCHEMA};
 use boom_client::deadletters::Headers;
 use boom_client::kafka::{Connection, Stopped};
 pub use boom_client::progress::{Committed, Counts, Decided};
 
-/// The largest record; of a larger dead letter the beginning is kept, and a header says its length.
-const MAX_BYTES: usize = 16 << 20;
-
 /// What a record may need beside its value.
 const ENVELOPE: usize = 1 << 20;
+
+/// The largest record; of a larger dead letter the beginning is kept, and a header says its length.
+const MAX_BYTES: usize = record::MAX_BYTES + ENVELOPE;
 
 /// Where a node writes.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use apache_avro::GenericSingleObjectWriter;
 use apache_avro::types::Value;
 pub use boom_client::results::SCHEMA;
 use boom_sky::alert::Cutouts;
@@ -10,6 +11,9 @@ use boom_sky::lightcurve::PointHead;
 use bson::{Bson, RawDocument};
 
 use super::filter::Filter;
+
+/// So many bytes may a result have as Avro: a topic takes no more, with what is around it.
+pub const MAX_BYTES: usize = 15 << 20;
 
 /// An alert with the filters that it passed.
 #[derive(Debug, Clone)]
@@ -107,6 +111,33 @@ impl Provenance {
 }
 
 impl ResultRecord {
+    /// Why no topic would take it, if so. Only what could be too large is encoded to know it.
+    pub fn too_large(&self) -> Option<String> {
+        let cutouts: usize = self.cutouts.named().iter().map(|stamp| stamp.1.len()).sum();
+        let annotations: usize = self.passed.iter().map(|passed| as_bytes(&passed.annotations)).sum();
+        let points = self.photometry.len() * std::mem::size_of::<PhotometryPoint>();
+        // As text a document has more bytes than as BSON, though not eight times as many.
+        let at_most = cutouts + 8 * (annotations + as_bytes(&self.properties)) + 2 * points;
+        if at_most <= MAX_BYTES {
+            return None;
+        }
+        let mut encoded = Vec::new();
+        let writer = GenericSingleObjectWriter::new_with_capacity(&SCHEMA, 64);
+        let wrote = writer.and_then(|mut to| to.write_value(self.avro(&Provenance::default()), &mut encoded));
+        let bytes = match wrote {
+            Ok(bytes) => bytes,
+            Err(error) => return Some(format!("its result can not be encoded: {error}")),
+        };
+        (bytes > MAX_BYTES).then(|| {
+            format!(
+                "its result has {bytes} bytes, where one may have {MAX_BYTES}: the cutouts have {cutouts}, {} light-curve points {points}, and \
+                 the annotations of {} filters {annotations}; let the filters annotate less",
+                self.photometry.len(),
+                self.passed.len(),
+            )
+        })
+    }
+
     /// The record as Avro.
     pub fn avro(&self, provenance: &Provenance) -> Value {
         let text = |text: &str| Value::String(text.to_owned());
@@ -208,6 +239,11 @@ impl PhotometryPoint {
             ("dec", number(head.dec)),
         ])
     }
+}
+
+/// The bytes of a document as BSON.
+fn as_bytes(document: &bson::Document) -> usize {
+    document.to_vec().map_or(usize::MAX / 64, |bytes| bytes.len())
 }
 
 fn relaxed(document: &bson::Document) -> serde_json::Value {

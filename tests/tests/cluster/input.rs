@@ -1,8 +1,11 @@
 //! What comes from a survey's Kafka: a night as it should be, malformed packets, repeats, a topic that is made again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use boom_tests::cluster::End;
 use boom_tests::kafka::Topic;
+use boom_tests::registry::{NOBODYS, Registry, V11, framed};
 use boom_tests::scenario::Scenario;
 
 #[test]
@@ -66,4 +69,32 @@ fn malformed_packets_and_repeats_are_counted_and_hold_nothing_up() {
     assert_eq!(books().map(|book| book.dead_lettered).sum::<u64>(), 3);
     assert_eq!(books().map(|book| book.repeated).sum::<u64>(), repeats);
     assert_eq!(cluster.output().dead_letters().len(), 3);
+}
+
+#[test]
+fn lsst_packets_of_two_majors_are_read_with_the_schemas_of_a_registry() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut scenario, registry) = Scenario::with_registry(|answers| {
+        let registry = Registry::start(answers, true);
+        let cluster = Scenario::cluster_with(3, 2, registry.environment(directory.path()));
+        (registry, cluster)
+    });
+    scenario.feed(200);
+    scenario.pass(Duration::from_secs(2));
+    assert!(registry.asked_for(V11) > 0, "it is away, and asked");
+    assert!(scenario.cluster.output().dead_letters().is_empty(), "that it is away is no packet's error");
+    registry.is_away(false);
+    scenario.wait_for(200);
+    scenario.topics[1].write(0, [framed(NOBODYS, b"?"), framed(NOBODYS, b"??")].iter().map(Vec::as_slice));
+    scenario.strays(2);
+    scenario.feed(200);
+    scenario.wait_for(400);
+    // What was asked for once is kept: a node that starts while the registry is away reads on.
+    registry.is_away(true);
+    scenario.cluster.end_node(0, End::Kill);
+    scenario.cluster.start_node(0);
+    let cluster = scenario.finish();
+    let letters = cluster.output().dead_letters();
+    let reasons: Vec<String> = letters.iter().map(|letter| letter.header("reason")).collect();
+    assert_eq!(reasons, ["unknown_schema"; 2]);
 }

@@ -1,7 +1,11 @@
-//! Nodes that leave and come as their operators want it.
+//! Nodes that leave, come and give stages more or fewer workers, as their operators want it.
+
+use std::process::Command;
+use std::time::Duration;
 
 use boom_tests::cluster::End;
-use boom_tests::scenario::{Scenario, by_form, report};
+use boom_tests::node::binary;
+use boom_tests::scenario::{Scenario, by_form, report, timed};
 
 #[test]
 fn nodes_that_leave_and_join_while_alerts_flow_lose_and_repeat_nothing() {
@@ -23,14 +27,37 @@ fn a_rolling_upgrade_ends_every_process_in_turn() {
     let mut scenario = Scenario::begin(2);
     for node in 0..2 {
         scenario.feed(150);
-        scenario.cluster.end_node(node, End::Terminate);
-        report("SIGTERM of a node: all partitions owned after", scenario.wait_for_owners());
+        let ((), left) = timed(|| scenario.cluster.end_node(node, End::Terminate));
+        let owned = scenario.wait_for_owners();
+        report("SIGTERM of a node: it has left after", left);
+        report("its partitions are owned again after", owned);
+        assert!(left < Duration::from_secs(10) && owned < Duration::from_secs(2), "{left:?}, then {owned:?}");
         scenario.cluster.start_node(node);
     }
     for coordinator in 0..3 {
         scenario.feed(150);
         scenario.cluster.restart_coordinator(coordinator, End::Terminate);
         scenario.cluster.wait("one leads", |cluster| cluster.leader().is_some());
+    }
+    scenario.finish();
+}
+
+#[test]
+fn quotas_that_an_operator_orders_hold_within_a_second_while_alerts_flow() {
+    let mut scenario = Scenario::begin(2);
+    let coordinators = scenario.cluster.addresses().join(",");
+    for (quota, permille) in [("1", 100), ("2", 300), ("1", 500), ("2", 700)] {
+        scenario.feed(200);
+        let mut order = Command::new(binary("boomctl"));
+        order
+            .env("BOOM_BOOMCTL__CONTROL__COORDINATORS", &coordinators)
+            .args(["scale", "enrich", "--node", "n0", "--quota", quota]);
+        assert!(order.status().unwrap().success());
+        let wanted = format!("boom_node_stage_quota{{stage=\"enrich\"}} {quota}.0");
+        let followed = scenario.cluster.wait("the node follows", |cluster| cluster.node_metrics(0).contains(&wanted));
+        report(&format!("{quota} workers ordered for a stage: they are the node's after"), followed);
+        assert!(followed < Duration::from_secs(1), "{followed:?}");
+        scenario.wait_for(permille);
     }
     scenario.finish();
 }

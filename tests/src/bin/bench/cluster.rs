@@ -94,7 +94,9 @@ fn done(cluster: &Cluster, alerts: u64) -> anyhow::Result<()> {
             let log = cluster.log(0);
             let end: Vec<&str> = log.lines().rev().take(10).collect();
             let end = end.into_iter().rev().collect::<Vec<_>>().join("\n");
-            bail!("{committed} of {alerts} alerts are committed, and none more within {PATIENCE:?}; the node says:\n{end}");
+            bail!(
+                "{committed} of {alerts} alerts are committed, and none more within {PATIENCE:?}; the node says:\n{end}"
+            );
         }
     }
     Ok(())
