@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use rdkafka::message::{Header, OwnedHeaders};
 
-pub use self::retry::{Mark, Retrier, RetryError, marks};
+pub use self::retry::{Mark, RetriedOrigin, Retrier, RetryError, marks, retried_origin};
 use crate::kafka::Connection;
 use crate::records::{self, Record, Topic};
 

@@ -98,7 +98,7 @@ fn scene(survey: &str, whole: bool) -> (Received, Ingested) {
         alias_objects: if own { Vec::new() } else { vec![alias()] },
     };
     let origin = Origin { source: "test".into(), partition: 0, offset: 0, record: 0 };
-    (Received { alert, origin }, ingested)
+    (Received { alert, origin, retry_of: None }, ingested)
 }
 
 /// What came of the filters: a line for each, and the record of those that passed.

@@ -49,7 +49,7 @@ pub fn at(mut alert: Alert, ra: f64, dec: f64) -> Alert {
 /// An alert as a packet of that source brought it.
 pub fn received(alert: &Alert, source: &str, offset: u64) -> Received {
     let origin = Origin { source: Arc::from(source), partition: 0, offset, record: 0 };
-    Received { alert: alert.clone(), origin }
+    Received { alert: alert.clone(), origin, retry_of: None }
 }
 
 /// The document that enrichment makes of an alert.

@@ -16,7 +16,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::message::{Header, Headers as _, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
@@ -202,7 +202,7 @@ impl KafkaOutput {
     }
 }
 
-fn text(header: rdkafka::message::Header<'_, &[u8]>) -> (String, String) {
+fn text(header: Header<'_, &[u8]>) -> (String, String) {
     (header.key.to_owned(), String::from_utf8_lossy(header.value.unwrap_or_default()).into_owned())
 }
 
@@ -294,6 +294,14 @@ impl Topic {
     pub fn flush(&mut self) {
         self.producer().flush(PATIENCE).expect("it reaches Kafka");
         self.producer = OnceLock::new();
+    }
+
+    /// Writes a record with a header.
+    pub fn write_headed(&self, partition: i32, payload: &[u8], (key, value): (&str, &str)) {
+        let headers = OwnedHeaders::new().insert(Header { key, value: Some(value) });
+        let record = BaseRecord::<(), [u8]>::to(&self.name).partition(partition).payload(payload);
+        self.producer().send(record.headers(headers)).expect("it is taken");
+        self.producer().flush(PATIENCE).expect("it reaches Kafka");
     }
 
     /// Writes these records, compressed with that codec.

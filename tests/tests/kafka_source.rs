@@ -14,6 +14,7 @@ use boom_node::positions::{Lag, Positions};
 use boom_node::source::kafka::{Config, Control, Counters, Event, Kafka, Partition, Start};
 use boom_node::source::simulator::SimulatedSurvey;
 use boom_node::source::{Packet, Source as _};
+use boom_sky::alert::Origin;
 use boom_tests::eventually::eventually;
 use boom_tests::kafka::Topic;
 use boom_tests::packets::simulated;
@@ -274,6 +275,19 @@ fn the_same_packets_come_out_of_each_compression() {
         let log = std::fs::read(servers().directory().join(log)).unwrap();
         assert_eq!(usize::from(log[22] & 7), number, "the first batch says that it is packed with {codec}");
     }
+}
+
+#[test]
+fn a_dead_letter_that_was_sent_once_more_says_where_it_came_from_first() {
+    let topic = Topic::make(brokers(), "retried", 1);
+    topic.write(0, std::iter::once(b"a packet".as_slice()));
+    topic.write_headed(0, b"a dead letter", ("boom-retry-origin", "ztf/night/3@41#2"));
+    let running = Running::start(brokers(), 1 << 20);
+    let zero = partition(&topic, 0);
+    running.control.add(zero.clone(), Start::Earliest);
+    running.wait_for(&zero, 2);
+    let found: Vec<_> = running.given.lock().unwrap().iter().map(|packet| packet.retry_of.clone()).collect();
+    assert_eq!(found, [None, Some(Origin { source: "ztf/night/3".into(), partition: 0, offset: 41, record: 2 })]);
 }
 
 #[test]

@@ -157,6 +157,29 @@ fn of_two_nodes_that_claim_a_candid_at_once_one_is_first() {
     });
 }
 
+#[test]
+fn a_dead_letter_that_is_tried_once_more_is_no_repeat_and_has_the_claim_from_then_on() {
+    run(async {
+        let shared = Shared::new(&MONGODB);
+        let (node, [alert, ..]) = (shared.node().await, ztf());
+        let first = received(&alert, "night", 7);
+        let again = |of: &Received, offset| Received {
+            retry_of: Some(of.origin.clone()),
+            ..received(&alert, "dead-letters", offset)
+        };
+        let claim = async |received: &Received| store(&node, 1, vec![received.clone()]).await.remove(0).claim;
+        assert_eq!(claim(&first).await, Claim::New);
+        let second = again(&first, 0);
+        assert_eq!(claim(&second).await, Claim::Redelivery, "tried once more");
+        assert_eq!(claim(&second).await, Claim::Redelivery, "delivered again");
+        assert_eq!(claim(&first).await, Claim::Repeat(second.origin.clone()), "the packet itself once more");
+        assert_eq!(claim(&again(&first, 1)).await, Claim::Repeat(second.origin.clone()), "tried twice");
+        let third = again(&second, 2);
+        assert_eq!(claim(&third).await, Claim::Redelivery, "it was a dead letter again");
+        assert!(is_whole(&node, &alert).await);
+    });
+}
+
 /// What the embedded store makes of the same batches: the objects, without where the first alert was seen.
 async fn embedded(directory: &Path, batches: &[Vec<Received>]) -> HashMap<String, Document> {
     let documents = Arc::new(Documents::open(&directory.join("store"), true).unwrap());

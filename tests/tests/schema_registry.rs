@@ -203,7 +203,8 @@ async fn run(packets: Vec<Vec<u8>>, decoder: Arc<Decoder>, schemas: Arc<Schemas>
     let (sender, queue) = mpsc::channel(64);
     for (offset, bytes) in (0..).zip(packets) {
         let (source, name) = (Arc::from("lsst/0"), offset.to_string());
-        let packet = Packet { source, assignment: 0, offset, name, timestamp: None, bytes, fault: None };
+        let packet =
+            Packet { source, assignment: 0, offset, name, timestamp: None, bytes, retry_of: None, fault: None };
         sender.try_send(Item::Packet(packet)).unwrap();
     }
     drop(sender);

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::admin::{NewTopic, TopicReplication};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,12 @@ use crate::topics::{self, MAX_BYTES};
 
 /// The name of the producer of all who retry.
 const NAME: &str = "boom-deadletters-retry";
+
+/// The header of a sent letter that says which it was.
+const RETRY_OF: &str = "boom-retry-of";
+
+/// The header of a sent letter that says where it came from, as [`DeadLetter::origin`] does.
+const RETRY_ORIGIN: &str = "boom-retry-origin";
 
 /// The longest that a step of a transaction may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -155,7 +161,7 @@ impl Retrier {
         self.producer.begin_transaction()?;
         for letter in letters {
             let (id, origin) = (letter.id.to_string(), letter.origin());
-            let said = [("boom-retry-of", &id), ("boom-retry-origin", &origin)];
+            let said = [(RETRY_OF, &id), (RETRY_ORIGIN, &origin)];
             let headers = said.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
                 headers.insert(Header { key, value: Some(value.as_bytes()) })
             });
@@ -169,6 +175,25 @@ impl Retrier {
         }
         self.producer.commit_transaction(PATIENCE)
     }
+}
+
+/// Where a packet came from first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetriedOrigin {
+    /// `stream/topic/partition`.
+    pub source: String,
+    /// Its offset there.
+    pub offset: u64,
+    /// Of the packet the record that was a dead letter.
+    pub record: u32,
+}
+
+/// Where the dead letter came from that a record is, by the record's headers; none of a record that no [`Retrier`] has sent.
+pub fn retried_origin(headers: &impl Headers) -> Option<RetriedOrigin> {
+    let header = headers.iter().find(|header| header.key == RETRY_ORIGIN)?;
+    let (source, place) = std::str::from_utf8(header.value?).ok()?.rsplit_once('@')?;
+    let (offset, record) = place.split_once('#').unwrap_or((place, "0"));
+    Some(RetriedOrigin { source: source.to_owned(), offset: offset.parse().ok()?, record: record.parse().ok()? })
 }
 
 /// What is marked, by key. Blocking.
@@ -196,4 +221,20 @@ pub fn marks(connection: &Connection, letters: &str, marks: &str) -> Result<BTre
     };
     let of = |(key, mark): (String, Mark)| Some((key.strip_prefix(letters)?.strip_prefix('/')?.to_owned(), mark));
     Ok(all.into_iter().filter_map(of).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_letter_came_from_is_read_back_from_what_was_sent() {
+        let sent = |origin: &str| {
+            let header = Header { key: RETRY_ORIGIN, value: Some(origin.as_bytes()) };
+            retried_origin(&OwnedHeaders::new().insert(Header { key: "other", value: Some("1@2") }).insert(header))
+        };
+        let origin = |record| Some(RetriedOrigin { source: "ztf/a@b/0".to_owned(), offset: 7, record });
+        assert_eq!((sent("ztf/a@b/0@7"), sent("ztf/a@b/0@7#3")), (origin(0), origin(3)));
+        assert_eq!((sent("nowhere"), retried_origin(&OwnedHeaders::new())), (None, None));
+    }
 }

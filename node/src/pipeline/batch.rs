@@ -143,7 +143,7 @@ impl Stored {
 
     /// The dead letter of an alert that is stored and that a later stage can not take on.
     fn fallen(&self, at: usize, stage: &'static str, reason: &'static str, why: &str) -> (usize, DeadLetter) {
-        let Received { alert, origin } = &self.received[at];
+        let Received { alert, origin, .. } = &self.received[at];
         let came = |packet: &&Packet| packet.source == origin.source && packet.offset == origin.offset;
         let packet = self.packets.iter().find(came).expect("an alert is of a packet of its batch");
         let candid = alert.candid;

@@ -264,6 +264,7 @@ impl Reading<'_> {
             offset: self.offset,
             name: name.to_owned(),
             timestamp: None,
+            retry_of: None,
             assignment: 0,
             bytes,
             fault,

@@ -11,6 +11,8 @@ pub mod simulator;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use boom_sky::alert::Origin;
+
 /// One packet as it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
@@ -26,6 +28,8 @@ pub struct Packet {
     pub timestamp: Option<i64>,
     /// Its bytes, or as much of them as is kept.
     pub bytes: Vec<u8>,
+    /// Of a dead letter that somebody sent once more: where it came from first.
+    pub retry_of: Option<Origin>,
     /// What the source itself found wrong with it; it then goes to the dead letters as it is.
     pub fault: Option<Fault>,
 }

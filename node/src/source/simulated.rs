@@ -28,6 +28,7 @@ impl Source for Simulated {
                 offset,
                 name: packet.name,
                 timestamp: None,
+                retry_of: None,
                 assignment: 0,
                 bytes: packet.bytes,
                 fault: None,

@@ -41,7 +41,8 @@ pub fn decode(decoder: &Decoder, packets: &[Packet]) -> Decoded {
                 Ok(alert) => {
                     let source = Arc::clone(&packet.source);
                     let origin = Origin { source, partition: 0, offset: packet.offset, record };
-                    decoded.received.push(Received { alert, origin });
+                    let retry_of = packet.retry_of.clone().filter(|first| first.record == record);
+                    decoded.received.push(Received { alert, origin, retry_of });
                 }
                 Err(Undecoded { error, survey }) => {
                     let message = format!("{}: {error}", packet.name);

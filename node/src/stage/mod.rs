@@ -23,6 +23,8 @@ pub struct Received {
     pub alert: Alert,
     /// Where it came from.
     pub origin: Origin,
+    /// Where it came from when it became the dead letter that is tried once more here.
+    pub retry_of: Option<Origin>,
 }
 
 /// A packet, or a record in it, that gave no alert.

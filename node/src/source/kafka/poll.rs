@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use boom_sky::alert::Origin;
 use crossbeam_channel::{Receiver, Sender};
 use rdkafka::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -14,6 +15,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::queue::Queue;
 use super::{Command, Config, Counters, Event, Open, Packet, Partition, Start, list};
 use crate::positions::Positions;
+use boom_client::deadletters::{RetriedOrigin, retried_origin};
 use boom_client::kafka::{Context, Error, Renewable};
 
 /// The longest that a poll waits: orders are seen as soon.
@@ -369,9 +371,15 @@ impl Reading {
             name: format!("{}@{offset}", self.source),
             timestamp,
             bytes: message.payload().unwrap_or_default().to_vec(),
+            retry_of: message.headers().and_then(retried_origin).map(first_origin),
             fault: None,
         })
     }
+}
+
+/// Where a packet came from that is sent once more.
+fn first_origin(RetriedOrigin { source, offset, record }: RetriedOrigin) -> Origin {
+    Origin { source: Arc::from(source), partition: 0, offset, record }
 }
 
 /// Whether an error says that there is no such topic or partition.

@@ -136,7 +136,7 @@ mod tests {
 
     fn packet(source: &str, offset: u64) -> Packet {
         let (source, name, bytes) = (source.into(), String::new(), vec![0; 744]);
-        Packet { source, assignment: 0, offset, name, timestamp: None, bytes, fault: None }
+        Packet { source, assignment: 0, offset, name, timestamp: None, bytes, retry_of: None, fault: None }
     }
 
     #[test]

@@ -33,7 +33,9 @@ impl Inner {
         }
         let mut earlier: HashMap<usize, Origin> = HashMap::new();
         for (survey, alerts) in surveys {
+            let retried = alerts.iter().copied().filter(|at| batch[*at].retry_of.is_some()).collect();
             self.claim_of(survey, batch, alerts, &mut earlier).await?;
+            self.take_over(survey, batch, retried, &mut earlier).await?;
         }
         let judge = |(at, received): (usize, &Received)| {
             let first = firsts[&(received.alert.survey.name, received.alert.candid)];
@@ -64,10 +66,7 @@ impl Inner {
             if taken.is_empty() {
                 return Ok(());
             }
-            let candids = || taken.iter().map(|at| batch[*at].alert.candid);
-            let query = find(&collection, |writer| among(candids(), writer), &[], None);
-            let found = self.connection.find("reading claims", &query).await?;
-            let owners: HashMap<i64, Origin> = found.iter().filter_map(|claim| owner(claim)).collect();
+            let owners = self.owners(&collection, batch, &taken).await?;
             alerts.clear();
             for at in taken {
                 match owners.get(&batch[at].alert.candid) {
@@ -82,6 +81,35 @@ impl Inner {
             self.connection.pause(SOON).await?;
         }
     }
+
+    /// A dead letter that is tried once more takes the claim over from the packet that it was: whoever tries it a second time finds another
+    /// owner there, and a packet that is delivered again its own.
+    async fn take_over(
+        &self,
+        survey: &Survey,
+        batch: &[Received],
+        mut retried: Vec<usize>,
+        earlier: &mut HashMap<usize, Origin>,
+    ) -> Result<(), Error> {
+        retried.retain(|at| earlier.get(at).is_some_and(|owner| batch[*at].retry_of.as_ref() == Some(owner)));
+        if retried.is_empty() {
+            return Ok(());
+        }
+        let collection = names::claims(survey);
+        let statements: Vec<_> = retried.iter().map(|at| change(&batch[*at])).collect();
+        self.connection.write(Kind::Update, &collection, &statements).await?;
+        let owners = self.owners(&collection, batch, &retried).await?;
+        earlier.extend(retried.into_iter().filter_map(|at| Some((at, owners.get(&batch[at].alert.candid)?.clone()))));
+        Ok(())
+    }
+
+    /// Who has the candids of these alerts, as far as the majority knows.
+    async fn owners(&self, collection: &str, batch: &[Received], of: &[usize]) -> Result<HashMap<i64, Origin>, Error> {
+        let candids = || of.iter().map(|at| batch[*at].alert.candid);
+        let query = find(collection, |writer| among(candids(), writer), &[], None);
+        let found = self.connection.find("reading claims", &query).await?;
+        Ok(found.iter().filter_map(|claim| owner(claim)).collect())
+    }
 }
 
 /// A filter on `_id`.
@@ -95,6 +123,20 @@ fn claim(received: &Received) -> Vec<u8> {
     document(|writer| {
         writer.int64("_id", received.alert.candid);
         received.origin.write(writer);
+    })
+}
+
+/// The claim becomes that of this origin, if it is that of the packet that is tried once more.
+fn change(received: &Received) -> Vec<u8> {
+    document(|writer| {
+        let which = writer.open_document("q");
+        writer.int64("_id", received.alert.candid);
+        received.retry_of.iter().for_each(|first| first.write(writer));
+        writer.close(which);
+        let (change, set) = (writer.open_document("u"), writer.open_document("$set"));
+        received.origin.write(writer);
+        writer.close(set);
+        writer.close(change);
     })
 }
 

@@ -226,6 +226,7 @@ fn feed(packets: &mut Packets, length: Length, sender: &mpsc::Sender<Item>) -> a
             offset: fed.packets,
             name: String::new(),
             timestamp: None,
+            retry_of: None,
             assignment: 0,
             bytes,
             fault: None,
