@@ -17,12 +17,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::fences::Fences;
 use super::{Parts, Shared, Teller};
 use crate::books::Books;
 use crate::pipeline::{Begin, End, Error as PipelineError, Item, Pipeline};
 use crate::positions::Positions;
 use crate::sink::Progress;
-use crate::sink::kafka::{Committed, Config as Output, Error as SinkError, Kafka as Results, fence, read_committed};
+use crate::sink::kafka::{Committed, Config as Output, Error as SinkError, Kafka as Results, read_committed};
 use crate::source::kafka::{self as source, Control, Kafka as Source};
 use crate::source::{Source as _, SourceError};
 use crate::store::Store;
@@ -44,6 +45,7 @@ pub(super) struct Lives<S> {
 struct Living {
     who: ProducerName,
     orders: mpsc::UnboundedSender<Step>,
+    fences: Arc<Fences>,
     stop: CancellationToken,
 }
 
@@ -57,9 +59,11 @@ impl<S: Store + Clone> Lives<S> {
         // As many orders as the plan has partitions of ours: bounded by what the leader sends.
         let (orders, todo) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        self.living = Some(Living { who: who.clone(), orders, stop: stop.clone() });
+        let fences = Arc::new(Fences::new(self.parts.output.connection.clone(), stop.clone()));
+        self.living = Some(Living { who: who.clone(), orders, fences: Arc::clone(&fences), stop: stop.clone() });
         let life = Life {
             who,
+            fences,
             parts: Arc::clone(&self.parts),
             shared: self.shared.clone(),
             positions: self.shared.renew_positions(),
@@ -81,6 +85,9 @@ impl<S: Store + Clone> Lives<S> {
     /// Lets an incarnation carry something out, if it is the one that lives.
     pub(super) fn order(&self, who: &ProducerName, step: Step) {
         if let Some(living) = self.living.as_ref().filter(|living| living.who == *who) {
+            if let Step::Start { fence, .. } = &step {
+                living.fences.begin(fence);
+            }
             // One that has ended says so itself.
             let _ = living.orders.send(step);
         }
@@ -115,6 +122,7 @@ enum Error {
 
 struct Life<S> {
     who: ProducerName,
+    fences: Arc<Fences>,
     parts: Arc<Parts<S>>,
     shared: Shared,
     positions: Arc<Positions>,
@@ -213,14 +221,7 @@ impl<S: Store + Clone> Life<S> {
             return Ok(());
         }
         let (connection, progress) = (&self.parts.output.connection, &self.parts.output.progress);
-        let mut fencing = JoinSet::new();
-        for name in names {
-            let (connection, name, stop) = (connection.clone(), name.transactional_id(), self.stop.clone());
-            fencing.spawn(async move { fence(&connection, &name, stop).await });
-        }
-        for fenced in fencing.join_all().await {
-            fenced?;
-        }
+        self.fences.wait(names).await?;
         let committed = read_committed(connection, progress, self.stop.clone()).await?;
         for ToStart { partition, stream } in starts {
             let reader = self.reader(&partition, &stream, readers, items, tasks)?;

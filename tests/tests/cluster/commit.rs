@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use boom_tests::cluster::{Detours, End};
+use boom_tests::cluster::{Cluster, Detours, End};
 use boom_tests::proxy::{Moment, Proxy};
 use boom_tests::scenario::{Scenario, report};
 use rustix::process::Signal;
@@ -87,5 +87,25 @@ fn a_partition_is_released_after_its_last_commit_and_not_before() {
     proxy.mend();
     let moved = scenario.cluster.wait("the other one has its part", |cluster| cluster.partitions()[1] > 0);
     report("a commit that was held: its partitions are the other node's after", moved);
+    scenario.finish();
+}
+
+#[test]
+fn who_waits_for_an_open_transaction_ends_it_when_its_producer_is_dead() {
+    let (mut scenario, proxy) = begin();
+    hold(&mut scenario, &proxy, Moment::Commit, 3);
+    scenario.cluster.start_node(1);
+    // Of the partitions that nobody had the other node gets some: it reads the progress, in which a transaction is open.
+    scenario.topics[0].grow(16);
+    let waits = |cluster: &Cluster| cluster.log(1).contains("a transaction of another producer is open");
+    scenario.cluster.wait("the other node waits for it", waits);
+    scenario.cluster.end_node(0, End::Kill);
+    scenario.feed(200);
+    let took = scenario.wait_for(200);
+    report("killed amid a commit for which the other node waits: alerts decided after", took);
+    assert!(took < Duration::from_secs(30), "{took:?}: its time, 60 s, has ended it");
+    proxy.cut();
+    proxy.mend();
+    scenario.cluster.start_node(0);
     scenario.finish();
 }
