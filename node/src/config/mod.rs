@@ -223,7 +223,7 @@ mod tests {
     fn a_file_replaces_defaults_and_the_environment_replaces_both() {
         let config = load("[input]\nbatch = 8", &[("BOOM_NODE__INPUT__BATCH", "16"), ("HOME", "/")]).unwrap();
         assert_eq!(config.input.batch, 16);
-        assert_eq!(config.input.batches_in_flight, 16);
+        assert_eq!(config.input.batches_in_flight, 12);
         assert_eq!(config.crossmatch[0].catalog, "NED");
         assert_eq!(load("[input]\nbatch = 8", &[]).unwrap().input.batch, 8);
     }
