@@ -293,7 +293,7 @@ impl Cluster {
     }
 
     /// The ends of the logs of all nodes, what they have counted, and where the topic of the progress ends.
-    fn logs(&self) -> String {
+    pub fn logs(&self) -> String {
         let end = |log: String| {
             let lines: Vec<&str> = log.lines().collect();
             lines[lines.len().saturating_sub(40)..].join("\n")

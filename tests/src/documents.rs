@@ -12,7 +12,7 @@ use mongodb::Client;
 use sha2::{Digest as _, Sha256};
 
 use crate::kafka::wait;
-use crate::registry::NOVELTY;
+use crate::registry::{NOVEL, NOVELTY};
 
 /// The surveys of a night.
 const SURVEYS: [&Survey; 2] = [&ZTF, &LSST];
@@ -112,6 +112,7 @@ pub fn assert_complete(expected: &Documents, found: &Documents) {
         for name in wanted.keys().chain(found.keys()) {
             let (wanted, found) = (wanted.get(name), found.get(name));
             if name == NOVELTY && wanted.is_none() {
+                assert_eq!(found.and_then(bson::Bson::as_i32), Some(NOVEL), "{name} of {key:?} is kept");
                 continue;
             }
             if name == "properties" {

@@ -22,13 +22,27 @@ pub fn eventually(what: &str, is_so: impl FnMut() -> bool) {
 /// # Panics
 /// It is not true in time; the panic says `what` gives then.
 #[track_caller]
-pub fn within(patience: Duration, mut is_so: impl FnMut() -> bool, what: impl FnOnce() -> String) -> Duration {
+pub fn within(patience: Duration, is_so: impl FnMut() -> bool, what: impl FnOnce() -> String) -> Duration {
+    within_every(POLL, patience, is_so, what)
+}
+
+/// The same, and the predicate, which costs something, is asked so often.
+///
+/// # Panics
+/// As [`within`].
+#[track_caller]
+pub fn within_every(
+    poll: Duration,
+    patience: Duration,
+    mut is_so: impl FnMut() -> bool,
+    what: impl FnOnce() -> String,
+) -> Duration {
     let began = Instant::now();
     while !is_so() {
         if began.elapsed() > patience {
             panic!("not within {patience:?}: {}", what());
         }
-        std::thread::sleep(POLL);
+        std::thread::sleep(poll);
     }
     began.elapsed()
 }

@@ -278,7 +278,7 @@ impl Topic {
     /// Writes these records.
     pub fn write<'a>(&self, partition: i32, records: impl Iterator<Item = &'a [u8]>) {
         self.send(partition, records);
-        self.producer().flush(PATIENCE).expect("it reaches Kafka");
+        self.arrive();
     }
 
     /// Sends these records, and does not wait until they have arrived.
@@ -292,7 +292,7 @@ impl Topic {
     /// Waits until all that was sent has arrived. What comes next is sent by a new client: one that has met a Kafka that stood still may hear
     /// nothing any more.
     pub fn flush(&mut self) {
-        self.producer().flush(PATIENCE).expect("it reaches Kafka");
+        self.arrive();
         self.producer = OnceLock::new();
     }
 
@@ -301,6 +301,10 @@ impl Topic {
         let headers = OwnedHeaders::new().insert(Header { key, value: Some(value) });
         let record = BaseRecord::<(), [u8]>::to(&self.name).partition(partition).payload(payload);
         self.producer().send(record.headers(headers)).expect("it is taken");
+        self.arrive();
+    }
+
+    fn arrive(&self) {
         self.producer().flush(PATIENCE).expect("it reaches Kafka");
     }
 

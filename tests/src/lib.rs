@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod batches;
+pub mod boomctl;
 pub mod cluster;
 pub mod compose;
 pub mod coordinator;

@@ -22,6 +22,9 @@ pub const NOBODYS: u32 = 9999;
 /// The field that the later major has more, and that is kept as every other.
 pub const NOVELTY: &str = "novelty";
 
+/// Its value.
+pub const NOVEL: i32 = 1;
+
 /// What the registry asks for.
 pub const USER: &str = "boom";
 /// Its password.
@@ -142,7 +145,9 @@ pub fn framed_by_two_majors(packets: &[SimulatedPacket]) -> (Vec<Vec<u8>>, Answe
         schema = serde_json::from_slice(container.schema).expect("a schema");
         let block = container.block(&packet.bytes, container.length).expect("a block").expect("one at least");
         let datum = block.data;
-        sent.push(if number % 2 == 0 { framed(V11, datum) } else { framed(V12, &[datum, &[2]].concat()) });
+        // The value of the further field, as Avro writes a small number.
+        let novel = [(2 * NOVEL) as u8];
+        sent.push(if number % 2 == 0 { framed(V11, datum) } else { framed(V12, &[datum, &novel].concat()) });
     }
     let mut later: Value = serde_json::from_str(&schema.to_string().replace("v11_0", "v12_0")).expect("a schema");
     let fields = later["fields"].as_array_mut().expect("fields");

@@ -3,45 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use boom_tests::boomctl::Boomctl;
 use boom_tests::coordinator::{Coordinator, Credentials};
 use boom_tests::eventually::eventually;
 use boom_tests::fake_node::FakeNode;
 use boom_tests::kafka::Topic;
-use boom_tests::node::{Ended, binary};
+use boom_tests::node::Ended;
 use boom_tests::servers::{Server, Servers};
 use serde_json::Value;
-
-/// boomctl with the coordinators that there are.
-struct Boomctl(String);
-
-impl Boomctl {
-    fn of(coordinators: &[&Coordinator]) -> Self {
-        Self(coordinators.iter().map(|coordinator| coordinator.url()).collect::<Vec<_>>().join(","))
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary("boomctl"));
-        command.args(arguments).stdin(Stdio::null()).env("BOOM_BOOMCTL__CONTROL__COORDINATORS", &self.0);
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ended {
-        self.command(arguments).output().unwrap().into()
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let ended = self.run(&[arguments, &["--json"]].concat());
-        let text = &ended.expect(0).stdout;
-        serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-    }
-
-    fn text(&self, arguments: &[&str]) -> String {
-        let ended = self.run(arguments);
-        ended.expect(0).stdout.clone()
-    }
-}
 
 /// Orders to the node `node-1`, and orders that can not be carried out.
 fn gives_orders(boomctl: &Boomctl) {
@@ -70,7 +41,7 @@ fn an_operator_sees_the_cluster_and_gives_orders_whoever_leads() {
     );
     let start = |name: &str| Coordinator::start(directory.path(), name, &toml);
     let (first, second) = (start("first"), start("second"));
-    let boomctl = Boomctl::of(&[&first, &second]);
+    let boomctl = Boomctl::new(&[first.url(), second.url()]);
     Topic::make(kafka, "ztf_20261125_programid1", 2);
     let node = FakeNode::start("node-1", vec![first.url(), second.url()], Credentials::default());
 

@@ -1,7 +1,7 @@
 //! Fencing the producers of the dead, begun as soon as the plan says so. An order that came before may be waiting for just that: it reads the
 //! progress, and a transaction is open that only the fence ends.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use boom_client::kafka::Connection;
@@ -23,7 +23,7 @@ pub(super) struct Fences {
 struct Begun {
     names: BTreeSet<ProducerName>,
     /// Those for which nobody has waited yet.
-    running: BTreeMap<ProducerName, JoinHandle<Result<(), Error>>>,
+    running: Vec<JoinHandle<Result<(), Error>>>,
 }
 
 impl Fences {
@@ -39,21 +39,18 @@ impl Fences {
                 continue;
             }
             let (connection, producer, stop) = (self.connection.clone(), name.transactional_id(), self.stop.clone());
-            let fencing = tokio::spawn(async move { fence(&connection, &producer, stop).await });
-            begun.running.insert(name.clone(), fencing);
+            begun.running.push(tokio::spawn(async move { fence(&connection, &producer, stop).await }));
         }
     }
 
-    /// Returns when these names, all of which have begun, are fenced.
+    /// Returns when all that has begun is fenced.
     ///
     /// # Errors
     /// Those of [`fence`].
-    pub(super) async fn wait(&self, names: &BTreeSet<ProducerName>) -> Result<(), Error> {
-        for name in names {
-            let running = self.begun.lock().expect("nobody panics with it").running.remove(name);
-            if let Some(fencing) = running {
-                fencing.await.map_err(Panicked::from)??;
-            }
+    pub(super) async fn wait(&self) -> Result<(), Error> {
+        let running = std::mem::take(&mut self.begun.lock().expect("nobody panics with it").running);
+        for fencing in running {
+            fencing.await.map_err(Panicked::from)??;
         }
         Ok(())
     }

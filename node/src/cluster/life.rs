@@ -2,7 +2,7 @@
 //!
 //! What it is to do comes as orders, which are carried out one after the other; what came of them is told to the session.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,22 +181,19 @@ impl<S: Store + Clone> Life<S> {
         items: &mpsc::Sender<Item>,
         tasks: &mut JoinSet<Result<(), Error>>,
     ) -> Result<(), Error> {
-        let (mut starts, mut names) = (Vec::new(), BTreeSet::new());
+        let mut starts = Vec::new();
         for step in steps {
             match step {
-                Step::Start { partition, stream, fence, .. } => {
-                    names.extend(fence);
-                    starts.push(ToStart { partition, stream });
-                }
+                Step::Start { partition, stream, .. } => starts.push(ToStart { partition, stream }),
                 Step::Release { partition, .. } => {
                     // What is to be started before it is: the order of both must stay.
-                    self.start(std::mem::take(&mut starts), &names, readers, items, tasks).await?;
+                    self.start(std::mem::take(&mut starts), readers, items, tasks).await?;
                     self.release(partition, readers, items, tasks).await;
                 }
                 Step::Resize { stage, quota } => self.resize(stage, quota.workers),
             }
         }
-        self.start(starts, &names, readers, items, tasks).await
+        self.start(starts, readers, items, tasks).await
     }
 
     /// Without a way to hand work over, a stage keeps one worker at least.
@@ -212,7 +209,6 @@ impl<S: Store + Clone> Life<S> {
     async fn start(
         &self,
         starts: Vec<ToStart>,
-        names: &BTreeSet<ProducerName>,
         readers: &mut Readers,
         items: &mpsc::Sender<Item>,
         tasks: &mut JoinSet<Result<(), Error>>,
@@ -221,7 +217,7 @@ impl<S: Store + Clone> Life<S> {
             return Ok(());
         }
         let (connection, progress) = (&self.parts.output.connection, &self.parts.output.progress);
-        self.fences.wait(names).await?;
+        self.fences.wait().await?;
         let committed = read_committed(connection, progress, self.stop.clone()).await?;
         for ToStart { partition, stream } in starts {
             let reader = self.reader(&partition, &stream, readers, items, tasks)?;

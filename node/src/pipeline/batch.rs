@@ -4,6 +4,7 @@
 //! brought a node down would bring down every node that is given its partition after it.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -142,13 +143,13 @@ impl Stored {
     }
 
     /// The dead letter of an alert that is stored and that a later stage can not take on.
-    fn fallen(&self, at: usize, stage: &'static str, reason: &'static str, why: &str) -> (usize, DeadLetter) {
+    fn fallen(&self, at: usize, stage: &'static str, reason: &'static str, why: &dyn Display) -> (usize, DeadLetter) {
         let Received { alert, origin, .. } = &self.received[at];
         let came = |packet: &&Packet| packet.source == origin.source && packet.offset == origin.offset;
         let packet = self.packets.iter().find(came).expect("an alert is of a packet of its batch");
         let candid = alert.candid;
         tracing::error!(candid, packet = %packet.name, stage, reason, "the alert is a dead letter: {why}");
-        let problem = Problem { stage, reason, message: format!("{}: {why}", packet.name) };
+        let problem = Problem::of(&packet.name, stage, reason, why);
         (at, DeadLetter::new(packet, origin.record, Some(alert.survey.name), problem))
     }
 }
@@ -194,7 +195,7 @@ fn filter(filters: Arc<Filters>, stored: &Stored, enriched: AllEnriched, now: f6
         let enriched = match enriched {
             Ok(enriched) => enriched,
             Err(why) => {
-                filtered.fallen.push(stored.fallen(at, "enrich", "defect", &why.to_string()));
+                filtered.fallen.push(stored.fallen(at, "enrich", "defect", &why));
                 continue;
             }
         };
@@ -202,7 +203,7 @@ fn filter(filters: Arc<Filters>, stored: &Stored, enriched: AllEnriched, now: f6
             Ok(judged) => judged,
             Err(why) => {
                 judging = filters.judging();
-                filtered.fallen.push(stored.fallen(at, "filter", "defect", &why.to_string()));
+                filtered.fallen.push(stored.fallen(at, "filter", "defect", &why));
                 continue;
             }
         };

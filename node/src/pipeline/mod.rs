@@ -245,10 +245,9 @@ impl<S: Store> Pipeline<S> {
         let until = tokio::time::Instant::now() + self.batch_wait;
         while came.len() < self.batch {
             let more = items.recv_many(came, self.batch - came.len());
-            if tokio::time::timeout_at(until, more).await.is_ok_and(|more| more > 0) {
-                continue;
+            if !tokio::time::timeout_at(until, more).await.is_ok_and(|more| more > 0) {
+                return;
             }
-            return;
         }
     }
 

@@ -297,15 +297,14 @@ impl SurveyModels {
     fn input<'a>(&self, model: usize, input: usize, fit: &[usize], rows: &'a Rows) -> Cow<'a, [f32]> {
         let kind = &self.models[model].manifest.inputs[input].kind;
         let wanted = &self.inputs[model][input];
-        let has_all_channels =
-            |kind: &InputKind| matches!(kind, InputKind::Triplet(channels) if **channels == cutout::Cutout::ALL);
-        if has_all_channels(kind) && fit.len() == rows.jds.len() {
+        let is_whole = matches!(kind, InputKind::Triplet(channels) if **channels == cutout::Cutout::ALL);
+        if is_whole && fit.len() == rows.jds.len() {
             return Cow::Borrowed(&rows.triplets);
         }
         let mut values = Vec::with_capacity(fit.len() * kind.width());
         for &row in fit {
             match kind {
-                InputKind::Triplet(_) if has_all_channels(kind) => {
+                InputKind::Triplet(_) if is_whole => {
                     values.extend_from_slice(&rows.triplets[row * TRIPLET..(row + 1) * TRIPLET]);
                 }
                 InputKind::Triplet(channels) => {

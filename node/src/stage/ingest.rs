@@ -31,7 +31,7 @@ pub fn decode(decoder: &Decoder, packets: &[Packet]) -> Decoded {
             Ok(outcomes) => outcomes,
             Err(why) => {
                 tracing::error!(packet = %packet.name, "the packet is a dead letter: {why}");
-                let problem = Problem::defect("ingest", &packet.name, &why);
+                let problem = Problem::of(&packet.name, "ingest", "defect", why);
                 decoded.dead.push(DeadLetter::new(packet, 0, None, problem));
                 continue;
             }
@@ -45,8 +45,7 @@ pub fn decode(decoder: &Decoder, packets: &[Packet]) -> Decoded {
                     decoded.received.push(Received { alert, origin, retry_of });
                 }
                 Err(Undecoded { error, survey }) => {
-                    let message = format!("{}: {error}", packet.name);
-                    let problem = Problem { stage: "ingest", reason: error.reason(), message };
+                    let problem = Problem::of(&packet.name, "ingest", error.reason(), error);
                     decoded.dead.push(DeadLetter::new(packet, record, survey, problem));
                 }
             }

@@ -9,11 +9,11 @@ pub mod ingest;
 pub mod record;
 mod sight;
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use boom_sky::alert::{Alert, Origin};
 
-use crate::compute::Panicked;
 use crate::source::Packet;
 
 /// An alert that was decoded.
@@ -58,9 +58,9 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A stage has panicked.
-    pub fn defect(stage: &'static str, name: &str, why: &Panicked) -> Self {
-        Self { stage, reason: "defect", message: format!("{name}: {why}") }
+    /// Of the packet that a person would call so.
+    pub fn of(name: &str, stage: &'static str, reason: &'static str, why: impl Display) -> Self {
+        Self { stage, reason, message: format!("{name}: {why}") }
     }
 }
 

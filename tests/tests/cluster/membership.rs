@@ -1,10 +1,9 @@
 //! Nodes that leave, come and give stages more or fewer workers, as their operators want it.
 
-use std::process::Command;
 use std::time::Duration;
 
+use boom_tests::boomctl::Boomctl;
 use boom_tests::cluster::End;
-use boom_tests::node::binary;
 use boom_tests::scenario::{Scenario, by_form, report, timed};
 
 #[test]
@@ -45,14 +44,10 @@ fn a_rolling_upgrade_ends_every_process_in_turn() {
 #[test]
 fn quotas_that_an_operator_orders_hold_within_a_second_while_alerts_flow() {
     let mut scenario = Scenario::begin(2);
-    let coordinators = scenario.cluster.addresses().join(",");
+    let boomctl = Boomctl::new(&scenario.cluster.addresses());
     for (quota, permille) in [("1", 100), ("2", 300), ("1", 500), ("2", 700)] {
         scenario.feed(200);
-        let mut order = Command::new(binary("boomctl"));
-        order
-            .env("BOOM_BOOMCTL__CONTROL__COORDINATORS", &coordinators)
-            .args(["scale", "enrich", "--node", "n0", "--quota", quota]);
-        assert!(order.status().unwrap().success());
+        boomctl.text(&["scale", "enrich", "--node", "n0", "--quota", quota]);
         let wanted = format!("boom_node_stage_quota{{stage=\"enrich\"}} {quota}.0");
         let followed = scenario.cluster.wait("the node follows", |cluster| cluster.node_metrics(0).contains(&wanted));
         report(&format!("{quota} workers ordered for a stage: they are the node's after"), followed);

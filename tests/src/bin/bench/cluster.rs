@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use boom_tests::cluster::{Cluster, Layout, Stream};
+use boom_tests::eventually::within_every;
 use boom_tests::kafka::Topic;
 use comfy_table::Table;
 use rdkafka::config::ClientConfig;
@@ -25,9 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often the node is asked: its metrics take CPU time too.
 const POLL: Duration = Duration::from_millis(100);
-
-/// What is due is sent so often.
-const TICK: Duration = Duration::from_millis(2);
 
 /// How long the second part sends.
 const HALF: Duration = Duration::from_secs(30);
@@ -61,7 +59,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     cluster.start_node(0);
     cluster.wait("it has a partition", |cluster| cluster.partitions()[0] > 0);
     let began = Instant::now();
-    done(&cluster, alerts)?;
+    done(&cluster, alerts);
     let rate = alerts as f64 / began.elapsed().as_secs_f64();
     let after = usage(&cluster);
     println!("\n{alerts} alerts from empty: {rate:.0} alerts/s\n{}", table(&before, &after, alerts));
@@ -69,9 +67,9 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     // Made before: what a survey does for them is not the broker's.
     let paced: Vec<Vec<u8>> = (0..(rate / 2.0 * HALF.as_secs_f64()) as u64).map(|_| packets.packet()).collect();
     let start = histogram(&cluster)?;
-    sender.paced(&paced, rate / 2.0)?;
+    tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(sender.paced(&paced, rate / 2.0))?;
     let sent = paced.len() as u64;
-    done(&cluster, alerts + sent)?;
+    done(&cluster, alerts + sent);
     let latency = difference(&start, &histogram(&cluster)?);
     let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|quantile| quantile_of(&latency, quantile) * 1e3);
     println!("\n{sent} alerts at {:.0} alerts/s: p50 {p50:.0} ms, p95 {p95:.0} ms, p99 {p99:.0} ms", rate / 2.0);
@@ -85,24 +83,17 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
 }
 
 /// Waits until so many alerts are committed.
-fn done(cluster: &Cluster, alerts: u64) -> anyhow::Result<()> {
-    let (mut committed, mut since) = (0, Instant::now());
+fn done(cluster: &Cluster, alerts: u64) {
+    let mut committed = 0;
     while committed < alerts {
-        std::thread::sleep(POLL);
-        let now = cluster.node_metric(0, "boom_node_alerts_total").unwrap_or_default() as u64;
-        if now > committed {
-            (committed, since) = (now, Instant::now());
-        }
-        if since.elapsed() > PATIENCE {
-            let log = cluster.log(0);
-            let end: Vec<&str> = log.lines().rev().take(10).collect();
-            let end = end.into_iter().rev().collect::<Vec<_>>().join("\n");
-            bail!(
-                "{committed} of {alerts} alerts are committed, and none more within {PATIENCE:?}; the node says:\n{end}"
-            );
-        }
+        let before = committed;
+        let is_more = || {
+            committed = cluster.node_metric(0, "boom_node_alerts_total").unwrap_or_default() as u64;
+            committed > before
+        };
+        let what = || format!("{before} of {alerts} alerts are committed, and one more\n{}", cluster.logs());
+        within_every(POLL, PATIENCE, is_more, what);
     }
-    Ok(())
 }
 
 /// Sends packets as a survey does.
@@ -139,16 +130,11 @@ impl Sender {
     }
 
     /// Sends these, so many a second.
-    fn paced(&mut self, packets: &[Vec<u8>], rate: f64) -> anyhow::Result<()> {
-        let (began, mut sent) = (Instant::now(), 0);
-        while sent < packets.len() {
-            let due = (began.elapsed().as_secs_f64() * rate) as usize;
-            for packet in &packets[sent..due.clamp(sent, packets.len())] {
-                self.send(packet)?;
-                sent += 1;
-            }
-            // Waiting in the client's own poll would take a core from what is measured.
-            std::thread::sleep(TICK);
+    async fn paced(&mut self, packets: &[Vec<u8>], rate: f64) -> anyhow::Result<()> {
+        let mut due = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
+        for packet in packets {
+            due.tick().await;
+            self.send(packet)?;
             self.producer.poll(Duration::ZERO);
         }
         self.finish()
