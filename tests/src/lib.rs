@@ -24,6 +24,7 @@ pub mod registry;
 pub mod scenario;
 pub mod servers;
 pub mod shared;
+pub mod simulation;
 
 /// Every promise of a port, an async function of the adapter and a directory in the module above, as a test of one adapter.
 #[macro_export]

@@ -161,10 +161,8 @@ pub struct Node {
     sent: BTreeMap<Sequence, Time>,
     /// Until when it may act as owner.
     lease: Option<Time>,
-    /// Before it has a lease: from when on a leader that has heard a registration may have given it up again.
+    /// Before it has a lease: from when on a leader that has heard a registration may have given it up again. Nothing is begun after that.
     in_doubt: Option<Time>,
-    /// Registrations that nobody has answered.
-    unanswered: u32,
     desired: Option<Plan>,
     holds: BTreeMap<Partition, HoldState>,
     next: BTreeMap<Partition, Offset>,
@@ -184,10 +182,10 @@ impl Node {
         let (gate, session, sequence, sent, holds) = Default::default();
         let (next, stages, pools, reported) = Default::default();
         let (lease, in_doubt, desired, leaving) = (None, None, None, None);
-        let (has_exited, has_news, unanswered) = (false, false, 0);
+        let (has_exited, has_news) = (false, false);
         #[rustfmt::skip]
-        let node = Self { config, me, ended, gate, session, sequence, sent, lease, in_doubt, unanswered, desired, holds, next,
-            stages, pools, leaving, has_exited, has_news, reported };
+        let node = Self { config, me, ended, gate, session, sequence, sent, lease, in_doubt, desired, holds, next, stages,
+             pools, leaving, has_exited, has_news, reported };
         node
     }
 
@@ -226,7 +224,11 @@ impl Node {
             return actions;
         }
         if self.lease.or(self.in_doubt).is_some_and(|until| now >= until) {
-            self.end_incarnation(now, &mut actions);
+            if self.lease.is_none() && self.holds.is_empty() {
+                self.in_doubt = None;
+            } else {
+                self.end_incarnation(now, &mut actions);
+            }
         }
         if self.has_exited {
             return actions;
@@ -250,6 +252,10 @@ impl Node {
     }
 
     fn plan(&mut self, plan: Plan, actions: &mut Vec<Action>) {
+        if self.lease.or(self.in_doubt).is_none() {
+            // It comes late: whoever sent it may have given this node up. The next registration brings another.
+            return;
+        }
         if let Err(stale) = self.gate.admit(&plan) {
             actions.push(Action::Ignored(stale));
             return;
@@ -324,7 +330,7 @@ impl Node {
         actions.push(Action::Abandon(self.me.clone()));
         self.ended = Some(self.me.incarnation);
         self.me = self.me.reborn();
-        (self.lease, self.in_doubt, self.unanswered) = (None, None, 0);
+        (self.lease, self.in_doubt) = (None, None);
         (self.desired, self.sequence) = (None, Sequence::default());
         self.holds.clear();
         self.next.clear();

@@ -112,8 +112,6 @@ impl Node {
     fn refused(&mut self, why: Refusal, led: bool, now: Time, actions: &mut Vec<Action>) {
         match why {
             Refusal::NotLeading => {
-                self.unanswered = self.unanswered.saturating_sub(1);
-                self.in_doubt = self.in_doubt.filter(|_| self.unanswered > 0);
                 actions.push(Action::Disconnect);
                 self.part(now, led);
             }
@@ -145,7 +143,6 @@ impl Node {
     pub(super) fn register_if_connected(&mut self, now: Time, actions: &mut Vec<Action>) {
         if let Session::Registering { since, .. } = &mut self.session {
             *since = now;
-            self.unanswered += 1;
             self.in_doubt.get_or_insert(self.config.timing.stops_at(now));
             let report = self.report(now);
             let (info, ended) = (self.config.info.clone(), self.ended);

@@ -276,13 +276,30 @@ fn an_unknown_node_registers_again_and_keeps_what_it_has() {
 }
 
 #[test]
-fn an_incarnation_that_no_leader_welcomes_in_time_is_not_used_later() {
+fn a_plan_for_a_registration_that_no_leader_welcomed_in_time_is_not_begun() {
     let mut node = node();
     node.after(Event::Tick, 0);
     node.after(Event::Connected, 0);
     assert_eq!(node.after(Event::ConnectionLost, 10), Vec::<String>::new());
+    assert_eq!(node.after(Event::Tick, 5750), ["connect 1"]);
+    let late = planned(plan(5, 1, &[owned("n#1")]));
+    assert_eq!(node.after(late.clone(), 5760), Vec::<String>::new(), "its leader may have given it up again");
+    assert_eq!(node.after(Event::Connected, 5770), ["register n#1"]);
+    assert_eq!(node.after(late, 5780).len(), 1, "the new registration may be what brought it");
+}
+
+#[test]
+fn what_is_begun_without_a_welcome_is_given_up_in_time_whoever_refuses() {
+    let mut node = node();
+    node.after(Event::Tick, 0);
+    node.after(Event::Connected, 0);
+    node.after(planned(plan(5, 1, &[owned("n#1")])), 20);
+    let refused = Event::Refused { to: who("n#1"), why: Refusal::NotLeading, led: false };
+    assert_eq!(node.after(refused, 30), ["disconnect"], "another coordinator says so");
+    node.start(0, 40);
+    assert!(!node.may_commit(&partition(0), Time(40)));
     let later = node.after(Event::Tick, 5750);
-    assert_eq!(later, ["abandon n#1", "become n#2", "connect 1"], "a leader may have heard it, and given it up again");
+    assert_eq!(later, ["abandon n#1", "become n#2", "connect 1"], "a leader has heard it, and may have given it up again");
 }
 
 #[test]

@@ -5,42 +5,56 @@ use boom_plan::id::RequestId;
 use boom_plan::node::Event as NodeEvent;
 use boom_plan::orders::OperatorCommand;
 
-use crate::coordinators::Process;
-use crate::world::{Event, World};
+use super::coordinators::Process;
+use super::world::{Event, FAULTS, World};
 
 impl World {
-    /// One fault, and the time of the next one.
-    pub(crate) fn fault(&mut self) {
+    /// Something happens to a node. The more nodes there are, the more often.
+    pub(super) fn node_fault(&mut self) {
         if self.is_calm() {
             return;
         }
-        let (node, coordinator) = (self.random.below(4) as usize, self.random.below(3) as usize);
-        let long = self.random.between(200, 12_000);
-        match self.random.below(11) {
+        let node = self.chance.below(self.size.nodes as u64) as usize;
+        let coordinator = self.chance.below(self.size.coordinators as u64) as usize;
+        let long = self.chance.between(200, 12_000);
+        match self.chance.below(6) {
             0 => self.kill_node(node, long),
-            1 => self.kill_coordinator(coordinator, long),
-            2 => self.pause_node(node, long),
-            3 => self.pause_coordinator(coordinator, long),
-            4 => {
+            1 => self.pause_node(node, long),
+            2 => {
                 let until = self.now + long;
                 self.note(|| format!("n{node} is cut off from coordinator {coordinator} for {long} ms"));
                 self.nodes.0[node].cut.insert(coordinator, until);
             }
-            5 => {
+            3 => {
                 let until = self.now + long;
                 self.note(|| format!("n{node} is cut off from all coordinators for {long} ms"));
-                self.nodes.0[node].cut.extend((0..3).map(|coordinator| (coordinator, until)));
+                self.nodes.0[node].cut.extend((0..self.size.coordinators).map(|coordinator| (coordinator, until)));
             }
-            6 => {
+            4 => {
                 self.note(|| format!("n{node} is asked to end"));
                 self.after(0, Event::ToNode(node, NodeEvent::Terminate));
             }
-            7 => self.order_something(node),
-            8 => self.cut_leader_off(long),
+            _ => self.order_something(node),
+        }
+        let next = self.chance.between(100, 6000) * 4 / self.size.nodes as u64;
+        self.after(next.max(1), Event::NodeFault);
+    }
+
+    /// Something happens to a coordinator.
+    pub(super) fn coordinator_fault(&mut self) {
+        if self.is_calm() {
+            return;
+        }
+        let coordinator = self.chance.below(self.size.coordinators as u64) as usize;
+        let long = self.chance.between(200, 12_000);
+        match self.chance.below(5) {
+            0 => self.kill_coordinator(coordinator, long),
+            1 => self.pause_coordinator(coordinator, long),
+            2 => self.cut_leader_off(long),
             _ => self.kill_leader(long),
         }
-        let next = self.random.between(100, 4000);
-        self.after(next, Event::Fault);
+        let next = self.chance.between(200, 9000);
+        self.after(next, Event::CoordinatorFault);
     }
 
     fn kill_node(&mut self, node: usize, long: u64) {
@@ -80,43 +94,45 @@ impl World {
     }
 
     fn pause_node(&mut self, node: usize, long: u64) {
+        let long = long.min(FAULTS - self.now);
         self.note(|| format!("n{node} is paused for {long} ms"));
         self.nodes.0[node].paused = self.now + long;
     }
 
     fn pause_coordinator(&mut self, coordinator: usize, long: u64) {
+        let long = long.min(FAULTS - self.now);
         self.note(|| format!("coordinator {coordinator} is paused for {long} ms"));
         self.coordinators.0[coordinator].paused = self.now + long;
     }
 
     fn order_something(&mut self, node: usize) {
-        let name = format!("n{node}").parse().unwrap();
-        let command = match self.random.below(5) {
+        let name = format!("n{node}").parse().expect("it is a name");
+        let command = match self.chance.below(5) {
             0 => OperatorCommand::Drain(name),
             1 => OperatorCommand::Cordon(name),
-            2 => OperatorCommand::PauseStream("lsst".parse().unwrap()),
-            3 => OperatorCommand::ResumeStream("lsst".parse().unwrap()),
+            2 => OperatorCommand::PauseStream("lsst".parse().expect("it is a name")),
+            3 => OperatorCommand::ResumeStream("lsst".parse().expect("it is a name")),
             _ => OperatorCommand::Uncordon(name),
         };
         self.order(&command);
     }
 
     fn order(&mut self, command: &OperatorCommand) {
-        for coordinator in 0..3 {
+        for coordinator in 0..self.size.coordinators {
             let (request, command) = (RequestId(self.now), command.clone());
             self.after(1, Event::ToCoordinator(coordinator, CoordinatorEvent::OperatorCommand { request, command }));
         }
     }
 
     /// Alerts come; in the middle of the time a new night begins.
-    pub(crate) fn write(&mut self) {
+    pub(super) fn write(&mut self) {
         if self.is_calm() {
             return;
         }
-        let alerts = self.random.below(20);
+        let alerts = self.chance.below(20);
         if self.night == "ztf_20261124" && self.now > 20_000 {
             self.night = "ztf_20261125";
-            self.kafka.create(self.night, 4);
+            self.kafka.create(self.night, self.per_night());
         }
         self.kafka.write(self.night, alerts);
         self.kafka.write("lsst", alerts);
@@ -124,22 +140,23 @@ impl World {
     }
 
     /// The faults end: whatever was stopped goes on, and the orders are taken back until somebody has heard it.
-    pub(crate) fn calm(&mut self) {
-        if !self.is_calm() {
+    pub(super) fn calm(&mut self) {
+        if self.now == FAULTS {
             self.note(|| "the faults end".to_owned());
             let now = self.now;
             self.nodes.0.iter_mut().for_each(|process| process.paused = process.paused.min(now));
             self.coordinators.0.iter_mut().for_each(|process| process.paused = process.paused.min(now));
             self.coordinators.0.iter_mut().for_each(|process| process.cut = 0);
             self.nodes.0.iter_mut().for_each(|process| process.cut.clear());
-            (0..4).for_each(|i| self.after(0, Event::StartNode(i)));
-            (0..3).for_each(|i| self.after(0, Event::StartCoordinator(i)));
+            (0..self.size.nodes).for_each(|i| self.after(0, Event::StartNode(i)));
+            (0..self.size.coordinators).for_each(|i| self.after(0, Event::StartCoordinator(i)));
+            self.after(100, Event::Look);
         }
-        for node in 0..4 {
-            self.order(&OperatorCommand::Uncordon(format!("n{node}").parse().unwrap()));
+        for node in 0..self.size.nodes {
+            self.order(&OperatorCommand::Uncordon(format!("n{node}").parse().expect("it is a name")));
         }
-        self.order(&OperatorCommand::ResumeStream("lsst".parse().unwrap()));
-        if self.now < crate::world::FAULTS + 12_000 {
+        self.order(&OperatorCommand::ResumeStream("lsst".parse().expect("it is a name")));
+        if self.now < FAULTS + 12_000 {
             self.after(2000, Event::Calm);
         }
     }

@@ -6,7 +6,7 @@ use boom_plan::fleet::LiveTopic;
 use boom_plan::id::{Offset, Partition, ProducerName};
 
 #[derive(Debug, Clone)]
-pub(crate) enum Request {
+pub(super) enum Request {
     /// Fence the producers, then read the progress.
     Start { fence: BTreeSet<ProducerName> },
     /// Commit results together with the progress.
@@ -14,35 +14,35 @@ pub(crate) enum Request {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Response {
+pub(super) enum Response {
     Started { next: u64 },
     Committed { next: u64 },
     Fenced,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Kafka {
-    pub(crate) ends: BTreeMap<Partition, u64>,
-    pub(crate) progress: BTreeMap<Partition, u64>,
+pub(super) struct Kafka {
+    pub(super) ends: BTreeMap<Partition, u64>,
+    pub(super) progress: BTreeMap<Partition, u64>,
     fenced: BTreeSet<ProducerName>,
 }
 
 impl Kafka {
-    pub(crate) fn create(&mut self, topic: &str, partitions: u32) {
+    pub(super) fn create(&mut self, topic: &str, partitions: u32) {
         let stream = if topic.starts_with("ztf") { "ztf" } else { "lsst" };
         for number in 0..partitions {
-            let partition: Partition = format!("{stream}/{topic}/{number}").parse().unwrap();
+            let partition: Partition = format!("{stream}/{topic}/{number}").parse().expect("it is a name");
             self.ends.entry(partition).or_default();
         }
     }
 
     /// Alerts come into all partitions of the newest topics.
-    pub(crate) fn write(&mut self, topic: &str, alerts: u64) {
+    pub(super) fn write(&mut self, topic: &str, alerts: u64) {
         let of_it = self.ends.iter_mut().filter(|(partition, _)| partition.topic.as_str() == topic);
         of_it.for_each(|(_, end)| *end += alerts);
     }
 
-    pub(crate) fn topics(&self) -> Vec<LiveTopic> {
+    pub(super) fn topics(&self) -> Vec<LiveTopic> {
         let mut topics: BTreeMap<_, BTreeMap<u32, Option<Offset>>> = BTreeMap::new();
         for (partition, end) in &self.ends {
             let ends = topics.entry(partition.topic.clone()).or_default();
@@ -52,7 +52,7 @@ impl Kafka {
     }
 
     /// Carries a request of a producer out.
-    pub(crate) fn handle(
+    pub(super) fn handle(
         &mut self,
         who: &ProducerName,
         partition: &Partition,

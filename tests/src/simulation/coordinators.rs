@@ -7,30 +7,29 @@ use boom_plan::node::Event as NodeEvent;
 use boom_plan::orders::{Bounds, Start, Stream};
 use boom_plan::time::{Span, Time};
 
-use crate::etcd::{Request, Response, TTL};
-use crate::nodes::Clock;
-use crate::random::Random;
-use crate::world::{Event, World};
+use super::etcd::{Request, Response, TTL};
+use super::nodes::Clock;
+use super::world::{Chance, Event, World};
 
 #[derive(Debug)]
-pub(crate) struct Process {
-    pub(crate) machine: Option<Coordinator>,
-    pub(crate) life: u32,
-    pub(crate) paused: u64,
+pub(super) struct Process {
+    pub(super) machine: Option<Coordinator>,
+    pub(super) life: u32,
+    pub(super) paused: u64,
     /// Until when it can not talk to etcd.
-    pub(crate) cut: u64,
+    pub(super) cut: u64,
     clock: Clock,
     term: Option<Term>,
     asked: u64,
 }
 
 #[derive(Debug)]
-pub(crate) struct Coordinators(pub(crate) Vec<Process>);
+pub(super) struct Coordinators(pub(super) Vec<Process>);
 
 impl Coordinators {
-    pub(crate) fn new(count: usize, random: &mut Random) -> Self {
+    pub(super) fn new(count: usize, chance: &mut Chance) -> Self {
         let mut process = || {
-            let clock = Clock::new(random);
+            let clock = Clock::new(chance);
             Process { machine: None, life: 0, paused: 0, cut: 0, clock, term: None, asked: 0 }
         };
         Self((0..count).map(|_| process()).collect())
@@ -39,12 +38,12 @@ impl Coordinators {
 
 fn stream(survey: &str, topics: &str) -> Stream {
     let (survey, cluster) = (survey.to_owned(), "kafka".to_owned());
-    let topics = topics.parse().unwrap();
+    let topics = topics.parse().expect("it is a name");
     Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds: Bounds::default() }
 }
 
 impl World {
-    pub(crate) fn start_coordinator(&mut self, i: usize) {
+    pub(super) fn start_coordinator(&mut self, i: usize) {
         let process = &mut self.coordinators.0[i];
         if process.machine.is_some() {
             return;
@@ -55,7 +54,7 @@ impl World {
         process.machine = Some(Coordinator::new(config));
         let life = process.life;
         let streams = [("lsst", "lsst"), ("ztf", "ztf_{date}")];
-        let streams = streams.map(|(id, topics)| (id.parse().unwrap(), stream(id, topics)));
+        let streams = streams.map(|(id, topics)| (id.parse().expect("it is a name"), stream(id, topics)));
         self.tell_coordinator(i, CoordinatorEvent::StreamsChanged(streams.into()));
         self.after(1, Event::CoordinatorTick(i, life));
     }
@@ -70,7 +69,7 @@ impl World {
         process.machine.is_some()
     }
 
-    pub(crate) fn coordinator_tick(&mut self, i: usize, life: u32) {
+    pub(super) fn coordinator_tick(&mut self, i: usize, life: u32) {
         if life != self.coordinators.0[i].life || !self.is_awake(i, Event::CoordinatorTick(i, life)) {
             return;
         }
@@ -88,7 +87,7 @@ impl World {
         self.after(100, Event::CoordinatorTick(i, life));
     }
 
-    pub(crate) fn reach_coordinator(&mut self, i: usize, event: CoordinatorEvent) {
+    pub(super) fn reach_coordinator(&mut self, i: usize, event: CoordinatorEvent) {
         if self.is_awake(i, Event::ToCoordinator(i, event.clone())) {
             self.tell_coordinator(i, event);
         }
@@ -107,7 +106,7 @@ impl World {
         match action {
             Action::LoadPlan { request } => self.ask_etcd(i, Request::Load { request }),
             Action::CommitPlan { request, expected, plan } => {
-                self.ask_etcd(i, Request::Commit { request, expected, plan: Box::new((*plan).clone()) });
+                self.ask_etcd(i, Request::Commit { request, expected, plan });
             }
             Action::SendPlan { to, plan } => {
                 for who in to {
@@ -124,7 +123,7 @@ impl World {
             Action::Refuse { to, why } => self.send_to_node(i, &to.clone(), NodeEvent::Refused { to, why, led: false }),
             Action::ListTopics { cluster, .. } => {
                 let event = CoordinatorEvent::TopicsListed { cluster, topics: self.kafka.topics() };
-                let delay = self.random.between(5, 200);
+                let delay = self.chance.between(5, 200);
                 self.after(delay, Event::ToCoordinator(i, event));
             }
             Action::Reply { .. } => {}
@@ -156,18 +155,18 @@ impl World {
             _ => None,
         };
         let is_cut = self.coordinators.0[from].cut > self.now;
-        let fate = if calm { 1000 } else { self.random.below(1000) };
+        let fate = if calm { 1000 } else { self.chance.below(1000) };
         let (is_lost, is_late, is_answered) = (fate < 20 || is_cut, (20..60).contains(&fate), fate >= 80);
         if let Some(response) = gives_up.filter(|_| is_lost || is_late || !is_answered) {
             self.after(1000, Event::FromEtcd { to: from, life, response });
         }
         if !is_lost {
-            let delay = if is_late { self.random.between(1000, 2500) } else { self.random.between(1, 30) };
+            let delay = if is_late { self.chance.between(1000, 2500) } else { self.chance.between(1, 30) };
             self.after(delay, Event::ToEtcd { from, life, request, is_answered: is_answered && !is_late });
         }
     }
 
-    pub(crate) fn reach_etcd(
+    pub(super) fn reach_etcd(
         &mut self,
         from: usize,
         life: u32,
@@ -178,8 +177,8 @@ impl World {
         let response = self.etcd.handle(request, self.now);
         match &response {
             Some(Response::Committed { .. }) => {
-                let after = self.etcd.plan().unwrap();
-                self.check_commit(before.as_ref(), &after)?;
+                let after = self.etcd.plan().ok_or("a committed plan is stored")?;
+                self.check_commit(before.as_deref(), &after)?;
                 if let Some(before) = before {
                     self.count_plan(&before, &after);
                 }
@@ -189,13 +188,13 @@ impl World {
             _ => {}
         }
         if let Some(response) = response.filter(|_| is_answered) {
-            let delay = self.random.between(1, 30);
+            let delay = self.chance.between(1, 30);
             self.after(delay, Event::FromEtcd { to: from, life, response });
         }
         Ok(())
     }
 
-    pub(crate) fn hear_etcd(&mut self, to: usize, life: u32, response: Response) {
+    pub(super) fn hear_etcd(&mut self, to: usize, life: u32, response: Response) {
         let again = Event::FromEtcd { to, life, response: response.clone() };
         if self.coordinators.0[to].life != life || !self.is_awake(to, again) {
             return;
@@ -215,7 +214,7 @@ impl World {
                 CoordinatorEvent::ElectionLost
             }
             Response::Kept { .. } | Response::Lost { .. } => return,
-            Response::Loaded { request, plan } => CoordinatorEvent::PlanLoaded { request, plan },
+            Response::Loaded { request, plan } => CoordinatorEvent::PlanLoaded { request, plan: plan.map(|plan| (*plan).clone()) },
             Response::LoadFailed { request } => CoordinatorEvent::LoadFailed { request },
             Response::Committed { request } => CoordinatorEvent::CommitSucceeded { request },
             Response::Conflict { request } => CoordinatorEvent::CommitConflict { request },

@@ -9,24 +9,23 @@ use boom_plan::node::{Action, Config, Event as NodeEvent, Node};
 use boom_plan::reconcile::{Gate, Step};
 use boom_plan::time::Time;
 
-use crate::kafka::{Request, Response};
-use crate::random::Random;
-use crate::world::{Event, World};
+use super::kafka::{Request, Response};
+use super::world::{Chance, Event, World};
 
 /// A clock with an origin and a speed of its own.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock {
+pub(super) struct Clock {
     origin: u64,
     speed: u64,
 }
 
 impl Clock {
     /// Up to 2 % fast or slow.
-    pub(crate) fn new(random: &mut Random) -> Self {
-        Self { origin: random.below(1_000_000), speed: random.between(980, 1021) }
+    pub(super) fn new(chance: &mut Chance) -> Self {
+        Self { origin: chance.below(1_000_000), speed: chance.between(980, 1021) }
     }
 
-    pub(crate) fn read(self, now: u64) -> u64 {
+    pub(super) fn read(self, now: u64) -> u64 {
         self.origin + now * self.speed / 1000
     }
 }
@@ -41,14 +40,14 @@ struct Task {
 }
 
 #[derive(Debug)]
-pub(crate) struct Process {
+pub(super) struct Process {
     name: NodeId,
-    pub(crate) machine: Option<Node>,
-    pub(crate) life: u32,
-    pub(crate) paused: u64,
+    pub(super) machine: Option<Node>,
+    pub(super) life: u32,
+    pub(super) paused: u64,
     clock: Clock,
     /// Until when it can not talk to which coordinator.
-    pub(crate) cut: BTreeMap<usize, u64>,
+    pub(super) cut: BTreeMap<usize, u64>,
     coordinator: Option<usize>,
     tries: usize,
     tasks: BTreeMap<(ProducerName, Partition), Task>,
@@ -56,16 +55,16 @@ pub(crate) struct Process {
 }
 
 #[derive(Debug)]
-pub(crate) struct Nodes(pub(crate) Vec<Process>);
+pub(super) struct Nodes(pub(super) Vec<Process>);
 
 impl Nodes {
-    pub(crate) fn new(count: usize, random: &mut Random) -> Self {
+    pub(super) fn new(count: usize, chance: &mut Chance) -> Self {
         let mut process = |i: usize| Process {
-            name: format!("n{i}").parse().unwrap(),
+            name: format!("n{i}").parse().expect("it is a name"),
             machine: None,
             life: 0,
             paused: 0,
-            clock: Clock::new(random),
+            clock: Clock::new(chance),
             cut: BTreeMap::new(),
             coordinator: None,
             tries: i,
@@ -75,33 +74,40 @@ impl Nodes {
         Self((0..count).map(&mut process).collect())
     }
 
-    pub(crate) fn index(&self, name: &NodeId) -> Option<usize> {
+    pub(super) fn index(&self, name: &NodeId) -> Option<usize> {
         self.0.iter().position(|process| process.name == *name)
     }
 
-    pub(crate) fn is_cut(&self, node: usize, coordinator: usize, now: u64) -> bool {
+    pub(super) fn is_cut(&self, node: usize, coordinator: usize, now: u64) -> bool {
         self.0[node].cut.get(&coordinator).is_some_and(|until| now < *until)
     }
 
-    pub(crate) fn machines(&self) -> impl Iterator<Item = &Node> {
+    pub(super) fn machines(&self) -> impl Iterator<Item = &Node> {
         self.0.iter().filter_map(|process| process.machine.as_ref())
     }
 
     /// Who believes now to own what.
-    pub(crate) fn believers(&self, now: u64) -> impl Iterator<Item = (&Partition, &ProducerName)> {
+    pub(super) fn believers(&self, now: u64) -> impl Iterator<Item = (&Partition, &ProducerName)> {
         self.0.iter().filter_map(|process| Some((process, process.machine.as_ref()?))).flat_map(
             move |(process, node)| {
-                let local = Time(process.clock.read(now));
-                node.holds().keys().filter(move |partition| node.may_commit(partition, local)).map(|p| (p, node.me()))
+                node.holds().keys().filter_map(move |partition| Some((partition, process.believes(partition, now)?)))
             },
         )
     }
 }
 
+impl Process {
+    /// The incarnation as which it believes now that it may commit for a partition, if it does.
+    pub(super) fn believes(&self, partition: &Partition, now: u64) -> Option<&ProducerName> {
+        let node = self.machine.as_ref()?;
+        node.may_commit(partition, Time(self.clock.read(now))).then(|| node.me())
+    }
+}
+
 impl World {
-    pub(crate) fn start_node(&mut self, i: usize) {
+    pub(super) fn start_node(&mut self, i: usize) {
         let incarnation = Incarnation(self.now);
-        let is_locked = self.random.chance(500);
+        let is_locked = self.chance.is_met(500);
         let process = &mut self.nodes.0[i];
         if process.machine.is_some() {
             return;
@@ -109,7 +115,7 @@ impl World {
         process.life += 1;
         (process.paused, process.coordinator, process.heard) = (0, None, Gate::default());
         process.tasks.clear();
-        let config = Config::new(NodeInfo { cores: 2 + i as u32, ..NodeInfo::default() });
+        let config = Config::new(NodeInfo { cores: 2 + i as u32 % 7, ..NodeInfo::default() });
         let me = ProducerName { node: process.name.clone(), incarnation };
         let ended = is_locked.then_some(Incarnation(incarnation.0 - 1));
         process.machine = Some(Node::new(config, me, ended));
@@ -128,7 +134,7 @@ impl World {
         process.machine.is_some()
     }
 
-    pub(crate) fn node_tick(&mut self, i: usize, life: u32) -> Result<(), String> {
+    pub(super) fn node_tick(&mut self, i: usize, life: u32) -> Result<(), String> {
         if life != self.nodes.0[i].life || !self.is_node_awake(i, Event::NodeTick(i, life)) {
             return Ok(());
         }
@@ -157,18 +163,18 @@ impl World {
         for (who, partition, from, to) in commits {
             let task = self.nodes.0[i].tasks.get_mut(&(who.clone(), partition.clone())).unwrap();
             task.is_committing = true;
-            let slow = !self.is_calm() && self.random.chance(20);
-            let delay = if slow { self.random.between(100, 12_000) } else { self.random.between(1, 50) };
+            let slow = !self.is_calm() && self.chance.is_met(20);
+            let delay = if slow { self.chance.between(100, 12_000) } else { self.chance.between(1, 50) };
             let request = Request::Commit { from, to };
             self.after(delay, Event::ToKafka { from: i, life, who, partition, request });
         }
     }
 
-    pub(crate) fn reach_node(&mut self, i: usize, event: NodeEvent) -> Result<(), String> {
+    pub(super) fn reach_node(&mut self, i: usize, event: NodeEvent) -> Result<(), String> {
         if self.is_node_awake(i, Event::ToNode(i, event.clone())) { self.tell_node(i, event) } else { Ok(()) }
     }
 
-    pub(crate) fn tell_node(&mut self, i: usize, event: NodeEvent) -> Result<(), String> {
+    pub(super) fn tell_node(&mut self, i: usize, event: NodeEvent) -> Result<(), String> {
         let process = &mut self.nodes.0[i];
         let now = Time(process.clock.read(self.now));
         let Some(machine) = &mut process.machine else { return Ok(()) };
@@ -181,7 +187,7 @@ impl World {
         for action in actions {
             self.carry_out_for_node(i, action);
         }
-        Ok(())
+        self.check_owners(i)
     }
 
     fn carry_out_for_node(&mut self, i: usize, action: Action) {
@@ -196,7 +202,7 @@ impl World {
             Action::Do(who, Step::Start { partition, fence, .. }) => {
                 self.note(|| format!("{who} starts {partition}, fences {fence:?}"));
                 self.nodes.0[i].tasks.insert((who.clone(), partition.clone()), Task::default());
-                let (delay, request) = (self.random.between(5, 200), Request::Start { fence });
+                let (delay, request) = (self.chance.between(5, 200), Request::Start { fence });
                 self.after(delay, Event::ToKafka { from: i, life, who, partition, request });
             }
             Action::Do(who, Step::Release { partition, reason }) => {
@@ -224,7 +230,7 @@ impl World {
         self.note(|| format!("n{i} exits"));
         self.disconnect(i);
         self.nodes.0[i].machine = None;
-        let delay = self.random.between(100, 3000);
+        let delay = self.chance.between(100, 3000);
         self.after(delay, Event::StartNode(i));
     }
 
@@ -239,7 +245,7 @@ impl World {
         }
     }
 
-    pub(crate) fn hear_kafka(
+    pub(super) fn hear_kafka(
         &mut self,
         i: usize,
         life: u32,
@@ -268,11 +274,11 @@ impl World {
         let process = &mut self.nodes.0[i];
         process.tries += 1;
         let (coordinator, life) = (process.tries % self.coordinators.0.len(), process.life);
-        let delay = self.random.between(1, 50);
+        let delay = self.chance.between(1, 50);
         self.after(delay, Event::Connected { node: i, life, coordinator });
     }
 
-    pub(crate) fn connected(&mut self, i: usize, life: u32, coordinator: usize) -> Result<(), String> {
+    pub(super) fn connected(&mut self, i: usize, life: u32, coordinator: usize) -> Result<(), String> {
         let again = Event::Connected { node: i, life, coordinator };
         if self.nodes.0[i].life != life || !self.is_node_awake(i, again) {
             return Ok(());
@@ -294,7 +300,7 @@ impl World {
     }
 
     /// A coordinator has closed its sessions, or is gone.
-    pub(crate) fn sessions_closed(&mut self, coordinator: usize) {
+    pub(super) fn sessions_closed(&mut self, coordinator: usize) {
         for i in 0..self.nodes.0.len() {
             if self.nodes.0[i].coordinator == Some(coordinator) {
                 self.nodes.0[i].coordinator = None;

@@ -1,26 +1,28 @@
 //! An etcd: one leader's key with a lease, and one plan behind a compare-and-swap.
 
+use std::sync::Arc;
+
 use boom_plan::id::{PlanVersion, RequestId, Term};
 use boom_plan::plan::Plan;
 
 /// How long an election's lease lasts, milliseconds.
-pub(crate) const TTL: u64 = 3000;
+pub(super) const TTL: u64 = 3000;
 
 #[derive(Debug, Clone)]
-pub(crate) enum Request {
+pub(super) enum Request {
     Campaign { sent: u64 },
     KeepAlive { term: Term, sent: u64 },
     Resign { term: Term },
     Load { request: RequestId },
-    Commit { request: RequestId, expected: Option<PlanVersion>, plan: Box<Plan> },
+    Commit { request: RequestId, expected: Option<PlanVersion>, plan: Arc<Plan> },
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum Response {
+pub(super) enum Response {
     Elected { term: Term, sent: u64 },
     Kept { term: Term, sent: u64 },
     Lost { term: Term },
-    Loaded { request: RequestId, plan: Option<Plan> },
+    Loaded { request: RequestId, plan: Option<Arc<Plan>> },
     LoadFailed { request: RequestId },
     Committed { request: RequestId },
     Conflict { request: RequestId },
@@ -28,23 +30,23 @@ pub(crate) enum Response {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Etcd {
+pub(super) struct Etcd {
     revision: u64,
     leader: Option<(Term, u64)>,
-    stored: Option<String>,
+    stored: Option<Arc<Plan>>,
 }
 
 impl Etcd {
-    pub(crate) fn plan(&self) -> Option<Plan> {
-        self.stored.as_ref().map(|text| Plan::from_json(text).unwrap())
+    pub(super) fn plan(&self) -> Option<Arc<Plan>> {
+        self.stored.clone()
     }
 
-    pub(crate) fn leader(&self, now: u64) -> Option<Term> {
+    pub(super) fn leader(&self, now: u64) -> Option<Term> {
         self.leader.filter(|(_, until)| now < *until).map(|(term, _)| term)
     }
 
     /// Carries a request out; gives the response, if there is one.
-    pub(crate) fn handle(&mut self, request: Request, now: u64) -> Option<Response> {
+    pub(super) fn handle(&mut self, request: Request, now: u64) -> Option<Response> {
         let leader = self.leader(now);
         match request {
             Request::Campaign { sent } => {
@@ -76,7 +78,8 @@ impl Etcd {
                     return Some(Response::Conflict { request });
                 }
                 self.revision += 1;
-                self.stored = Some(plan.to_json());
+                let text = plan.to_json();
+                self.stored = Some(Arc::new(Plan::from_json(&text).expect("what is stored can be read")));
                 Some(Response::Committed { request })
             }
         }
