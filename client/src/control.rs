@@ -9,6 +9,7 @@ use boom_plan::message::{NodeInfo, Report};
 use boom_plan::orders::{Mode, OperatorCommand, Stream};
 use boom_plan::plan::Plan;
 use boom_plan::quota::NodeQuotas;
+use boom_plan::scale::Saturated;
 use boom_proto::control::{Order, quotas, stream, treated};
 use boom_proto::v1;
 use futures_util::stream::{Stream as Flow, unfold};
@@ -49,6 +50,8 @@ pub struct ClusterStatus {
     pub lag: u64,
     /// In how many partitions that is not known.
     pub lag_unknown: u32,
+    /// The whole fleet has too little, if it has.
+    pub saturated: Option<Saturated>,
 }
 
 /// One incarnation of a node.
@@ -151,6 +154,9 @@ impl Cluster {
                 partitions_unplaced: answer.partitions_unplaced,
                 lag: answer.lag,
                 lag_unknown: answer.lag_unknown,
+                saturated: answer
+                    .saturated
+                    .map(|saturated| Saturated { wants_nodes: saturated.wants_nodes, has_nodes: saturated.has_nodes }),
             }),
         )
     }

@@ -14,6 +14,7 @@ use boom_plan::id::{NodeId, StreamId};
 use boom_plan::lease::Timing;
 use boom_plan::orders::{Bounds, Start, Stream};
 use boom_plan::quota::{Shares, Stage};
+use boom_plan::scale::Policy;
 use boom_plan::time::Span;
 use serde::Deserialize;
 
@@ -139,6 +140,17 @@ struct Leases {
     lease_ms: u64,
     stop_early_ms: u64,
     margin_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Scaling {
+    follows: bool,
+    target_ms: u64,
+    rest_ms: u64,
+    step_ms: u64,
+    yields_ms: u64,
+    patience_ms: u64,
+    drain_ms: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -300,8 +312,26 @@ fn control(settings: &mut Settings) -> Control {
         control.topic_grace = Span(planning.topic_grace_ms);
         control.pace = Span(planning.pace_ms);
     }
+    if let Some(scaling) = settings.section::<Scaling>("scaling") {
+        settings.range("scaling.target_ms", scaling.target_ms, 10, 60_000);
+        settings.range("scaling.rest_ms", scaling.rest_ms, 1_000, 3_600_000);
+        settings.range("scaling.step_ms", scaling.step_ms, 1_000, scaling.rest_ms);
+        settings.range("scaling.yields_ms", scaling.yields_ms, 1_000, scaling.rest_ms);
+        settings.range("scaling.patience_ms", scaling.patience_ms, 1_000, 3_600_000);
+        settings.range("scaling.drain_ms", scaling.drain_ms, 1_000, 86_400_000);
+        control.policy = Policy {
+            follows: scaling.follows,
+            target: Span(scaling.target_ms),
+            rest: Span(scaling.rest_ms),
+            step: Span(scaling.step_ms),
+            yields: Span(scaling.yields_ms),
+            patience: Span(scaling.patience_ms),
+            drain: Span(scaling.drain_ms),
+            ..control.policy
+        };
+    }
     if let Some(shares) = settings.section::<BTreeMap<Stage, u32>>("shares") {
-        control.shares = Shares(shares);
+        control.policy.shares = Shares(shares);
     }
     control
 }
@@ -333,7 +363,7 @@ mod tests {
         let config = load("", &[]).unwrap();
         assert!(config.grpc.listen.ip().is_loopback() && config.http.listen.ip().is_loopback());
         assert_eq!(config.control.timing, Timing::default());
-        assert_eq!(config.control.shares, Shares::default());
+        assert_eq!(config.control.policy, Policy::default());
         assert!(!config.name.is_empty() && config.streams.is_empty());
     }
 

@@ -371,7 +371,7 @@ impl<S: Store, T: Topics> Loop<S, T> {
     fn view(&self) -> Option<Box<View>> {
         let (plan, fleet) = (self.machine.plan()?.clone(), self.machine.fleet()?.clone());
         let (term, now, hosts) = (self.machine.term()?, self.clock.now(), self.hosts.clone());
-        Some(Box::new(View { term, now, plan, fleet, hosts }))
+        Some(Box::new(View { term, now, plan, fleet, saturated: self.machine.saturated(), hosts }))
     }
 }
 

@@ -65,6 +65,8 @@ struct Gauges {
     lag_unknown: Family<Labels, Unsigned>,
     behind: Family<Labels, Gauge<f64, AtomicU64>>,
     quota: Family<Labels, Unsigned>,
+    saturated: Unsigned,
+    wanted_nodes: Unsigned,
 }
 
 /// All metrics of a coordinator.
@@ -102,6 +104,16 @@ impl Metrics {
             gauges.behind.clone(),
         );
         registry.register("quota_workers", "Workers by the plan, by node and stage", gauges.quota.clone());
+        registry.register(
+            "plan_saturated",
+            "1 if no node has a worker to spare for a stage that is late",
+            gauges.saturated.clone(),
+        );
+        registry.register(
+            "plan_wanted_nodes",
+            "How many nodes would do, while the fleet is saturated; else 0",
+            gauges.wanted_nodes.clone(),
+        );
         Self { registry, gauges: Mutex::new(gauges) }
     }
 
@@ -126,6 +138,9 @@ impl Gauges {
             family.clear();
         }
         self.behind.clear();
+        let saturated = view.and_then(|view| view.saturated);
+        self.saturated.set(saturated.is_some().into());
+        self.wanted_nodes.set(saturated.map_or(0, |saturated| saturated.wants_nodes));
         let Some(view) = view else { return };
         let set = |family: &Family<Labels, Unsigned>, labels: Labels, value: u64| {
             family.get_or_create(&labels).set(value);

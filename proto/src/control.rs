@@ -87,6 +87,7 @@ pub fn event(audit: &Audit, term: Term, time_unix_ms: u64) -> v1::Event {
         Audit::Ordered(_) => (Kind::Ordered, None),
         Audit::Configured => (Kind::Configured, None),
         Audit::Committed(version, _) => (Kind::Committed, Some(version.0)),
+        Audit::Saturated(_) | Audit::Relieved => (Kind::Saturated, None),
         Audit::Uncertain(version) => (Kind::Uncertain, Some(version.0)),
         Audit::Unsound(version, _) => (Kind::Unsound, Some(version.0)),
     };

@@ -4,6 +4,7 @@ use boom_plan::id::{NodeId, Offset, Partition, PlanVersion, Term};
 use boom_plan::plan::{Assignment, FORMAT, Ownership, Plan};
 use boom_plan::quota::{NodeQuotas, Quota, QuotaReason, Stage};
 use boom_plan::reason::Reason;
+use boom_plan::time::Span;
 
 use crate::error::{map, required, set};
 use crate::names::stage;
@@ -147,6 +148,8 @@ fn quota_to_wire(stage: Stage, quota: &Quota) -> v1::Quota {
         QuotaReason::Share => quota::Reason::Share(quota::Share {}),
         QuotaReason::Override => quota::Reason::Ordered(quota::Ordered {}),
         QuotaReason::Clipped { asked } => quota::Reason::ClippedFrom(asked),
+        QuotaReason::Late { age, target } => quota::Reason::Late(quota::Late { age_ms: age.0, target_ms: target.0 }),
+        QuotaReason::Idle { rested } => quota::Reason::IdleMs(rested.0),
     };
     v1::Quota { stage: v1::Stage::from(stage).into(), workers: quota.workers, reason: Some(reason) }
 }
@@ -156,6 +159,8 @@ fn quota_of_wire(quota: v1::Quota) -> Result<(Stage, Quota), Error> {
         quota::Reason::Share(_) => QuotaReason::Share,
         quota::Reason::Ordered(_) => QuotaReason::Override,
         quota::Reason::ClippedFrom(asked) => QuotaReason::Clipped { asked },
+        quota::Reason::Late(late) => QuotaReason::Late { age: Span(late.age_ms), target: Span(late.target_ms) },
+        quota::Reason::IdleMs(rested) => QuotaReason::Idle { rested: Span(rested) },
     };
     Ok((stage(quota.stage, "Quota.stage")?, Quota { workers: quota.workers, reason }))
 }

@@ -59,27 +59,55 @@ struct Shared {
     is_asked_to_leave: bool,
 }
 
+/// How often a node looks whether something is due.
+const TICK: Duration = Duration::from_millis(50);
+/// The same of a node of a fleet: many of them are not to take the machine.
+const FLEET_TICK: Duration = Duration::from_millis(200);
+
+/// Many nodes in a runtime of their own; they vanish when it is dropped.
+#[derive(Debug)]
+pub struct FakeFleet {
+    shared: Vec<Arc<Mutex<Shared>>>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl FakeFleet {
+    /// Starts so many that try these coordinators.
+    pub fn start(count: usize, coordinators: &[String]) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let start = |i: usize| {
+            let (run, shared) = Run::new(&format!("n{i}"), coordinators.to_vec(), Credentials::default(), FLEET_TICK);
+            runtime.spawn(run.run());
+            shared
+        };
+        let shared = (0..count).map(start).collect();
+        Self { shared, runtime }
+    }
+
+    /// What each has seen.
+    pub fn seen(&self) -> impl Iterator<Item = Seen> {
+        self.shared.iter().map(|shared| shared.lock().unwrap_or_else(PoisonError::into_inner).seen.clone())
+    }
+
+    /// How many have heard from a leader of that term or a later one.
+    pub fn heard(&self, term: Term) -> usize {
+        let has_heard =
+            |shared: &Mutex<Shared>| shared.lock().unwrap_or_else(PoisonError::into_inner).seen.term >= term;
+        self.shared.iter().filter(|shared| has_heard(shared)).count()
+    }
+
+    /// Ends all of them at once.
+    pub fn vanish(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
 impl FakeNode {
     /// Starts one that tries these coordinators.
     pub fn start(name: &str, coordinators: Vec<String>, credentials: Credentials) -> Self {
-        let addresses = [("metrics".to_owned(), format!("{name}.example.org:9100"))].into();
-        let info = NodeInfo { cores: 4, addresses, ..NodeInfo::default() };
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
-        let incarnation = Incarnation(u64::try_from(now.as_millis()).expect("it is before the year 584942417"));
-        let me = ProducerName { node: name.parse().expect("a name"), incarnation };
-        let (shared, vanish) = (Arc::new(Mutex::new(Shared::default())), CancellationToken::new());
-        let node = Node::new(Config::new(info), me, None);
-        let (origin, events, session) = (Instant::now(), VecDeque::new(), None);
-        let run = Run {
-            node,
-            shared: Arc::clone(&shared),
-            coordinators,
-            credentials,
-            origin,
-            events,
-            session,
-            is_over: false,
-        };
+        let (run, shared) = Run::new(name, coordinators, credentials, TICK);
+        let vanish = CancellationToken::new();
         let until = vanish.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -135,12 +163,32 @@ struct Run {
     origin: Instant,
     events: VecDeque<Event>,
     session: Option<Session>,
+    tick: Duration,
     is_over: bool,
 }
 
 impl Run {
+    fn new(
+        name: &str,
+        coordinators: Vec<String>,
+        credentials: Credentials,
+        tick: Duration,
+    ) -> (Self, Arc<Mutex<Shared>>) {
+        let addresses = [("metrics".to_owned(), format!("{name}.example.org:9100"))].into();
+        let info = NodeInfo { cores: 4, addresses, ..NodeInfo::default() };
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
+        let incarnation = Incarnation(u64::try_from(now.as_millis()).expect("it is before the year 584942417"));
+        let me = ProducerName { node: name.parse().expect("a name"), incarnation };
+        let shared = Arc::new(Mutex::new(Shared::default()));
+        let node = Node::new(Config::new(info), me, None);
+        let (origin, events) = (Instant::now(), VecDeque::new());
+        let told = Arc::clone(&shared);
+        let (session, is_over) = (None, false);
+        (Self { node, shared, coordinators, credentials, origin, events, session, tick, is_over }, told)
+    }
+
     async fn run(mut self) {
-        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        let mut tick = tokio::time::interval(self.tick);
         while !self.is_over {
             let heard = async {
                 match &mut self.session {

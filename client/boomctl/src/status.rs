@@ -50,6 +50,7 @@ fn as_json(status: &ClusterStatus) -> serde_json::Value {
         },
         "lag": status.lag,
         "lag_unknown_partitions": status.lag_unknown,
+        "saturated": status.saturated.map(|saturated| json!({"nodes": saturated.has_nodes, "wants": saturated.wants_nodes})),
     })
 }
 
@@ -64,6 +65,9 @@ fn show(status: &ClusterStatus) -> anyhow::Result<()> {
         leader.name, leader.address, leader.term, status.plan_version
     )?;
     field(&mut out, "nodes", format!("{} live{late}", status.nodes_live))?;
+    if let Some(saturated) = &status.saturated {
+        field(&mut out, "saturated", format!("{WARN}{saturated}{WARN:#}"))?;
+    }
     let (owned, revoking, unplaced) = (status.partitions_owned, status.partitions_revoking, status.partitions_unplaced);
     let mut partitions = format!("{} owned", owned);
     if revoking > 0 {

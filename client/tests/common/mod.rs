@@ -142,6 +142,7 @@ impl ControlService for Coordinator {
             partitions_unplaced: 0,
             lag: 120,
             lag_unknown: 1,
+            saturated: None,
         }))
     }
 

@@ -6,6 +6,7 @@ use crate::fleet::Note;
 use crate::id::{PlanVersion, Term};
 use crate::orders::OperatorCommand;
 use crate::plan::{Change, Violation};
+use crate::scale::Saturated;
 
 /// Why a leader stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,10 @@ pub enum Audit {
     Configured,
     /// A plan was committed.
     Committed(PlanVersion, Vec<Change>),
+    /// The whole fleet has too little.
+    Saturated(Saturated),
+    /// The fleet has enough again.
+    Relieved,
     /// Whether a plan was committed is not known: it will be looked up.
     Uncertain(PlanVersion),
     /// The stored plan has what must not be in one.
@@ -64,6 +69,8 @@ impl fmt::Display for Audit {
                 write!(f, "plan {version} committed")?;
                 changes.iter().try_for_each(|change| write!(f, "\n  {change}"))
             }
+            Self::Saturated(saturated) => write!(f, "{saturated}"),
+            Self::Relieved => write!(f, "there are workers enough again"),
             Self::Uncertain(version) => write!(f, "whether plan {version} was committed is not known"),
             Self::Unsound(version, violations) => {
                 write!(f, "plan {version} is unsound")?;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::fleet::{Fleet, Member, Standing, TopicFacts};
-use crate::id::{Partition, ProducerName, StreamId};
+use crate::id::{NodeId, Partition, ProducerName, StreamId};
 use crate::message::HoldState;
 use crate::orders::{Mode, Orders};
-use crate::quota::Shares;
+use crate::quota::NodeQuotas;
 use crate::reason::Reason;
 use crate::topics::{Night, is_over};
 
@@ -66,16 +66,16 @@ pub struct Facts<'a> {
     pub partitions: BTreeMap<Partition, Demand>,
     /// What operators want.
     pub orders: &'a Orders,
-    /// How cores are split between stages.
-    pub shares: &'a Shares,
+    /// What the load asks for, by node.
+    pub quotas: &'a BTreeMap<NodeId, NodeQuotas>,
     /// Whether everybody whom the plan names has come or is gone, and everything that it names was listed: before, nothing is balanced,
     /// and so a change of leader moves nothing.
     pub is_settled: bool,
 }
 
 impl<'a> Facts<'a> {
-    /// What there is to be looked at in a fleet.
-    pub fn of(fleet: &'a Fleet, shares: &'a Shares) -> Self {
+    /// What there is to be looked at in a fleet, with the quotas that its load asks for (`scale`).
+    pub fn of(fleet: &'a Fleet, quotas: &'a BTreeMap<NodeId, NodeQuotas>) -> Self {
         let orders = fleet.orders();
         let nodes = fleet.members().iter().map(|(who, member)| {
             let disposition = disposition(who, member, orders);
@@ -84,7 +84,7 @@ impl<'a> Facts<'a> {
         let is_awaited = fleet.members().values().any(|member| member.standing == Standing::Awaited);
         let is_listed = fleet.topics().values().all(|topic| topic.is_confirmed);
         let (nodes, partitions) = (nodes.collect(), demands(fleet));
-        Self { nodes, partitions, orders, shares, is_settled: is_listed && !is_awaited }
+        Self { nodes, partitions, orders, quotas, is_settled: is_listed && !is_awaited }
     }
 }
 

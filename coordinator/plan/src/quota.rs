@@ -1,12 +1,12 @@
-//! How many workers each node gives each stage: from its cores, the configured shares and what operators order.
-//!
-//! The policy is simple on purpose: each node is looked at alone. The autoscaler takes the place of `share_out`, with the loads that the
-//! nodes report; what it gives must hold what `NodeQuotas::within_capacity` says.
+//! How many workers a node gives each stage, and why; at first, from its cores, the configured shares and what operators order. How that
+//! follows the load is in `scale`.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::time::Span;
 
 /// A stage that has a pool of workers on each node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -52,6 +52,18 @@ impl Default for Shares {
 pub enum QuotaReason {
     /// Its share of the cores.
     Share,
+    /// Its queue was older than it should be.
+    Late {
+        /// How old.
+        age: Span,
+        /// How old it should be at most.
+        target: Span,
+    },
+    /// It could have done with fewer workers for so long.
+    Idle {
+        /// How long.
+        rested: Span,
+    },
     /// An operator wants it.
     Override,
     /// An operator wants more than the node has.
@@ -74,6 +86,8 @@ impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reason {
             QuotaReason::Share => write!(f, "{}", self.workers),
+            QuotaReason::Late { age, target } => write!(f, "{} (its queue was {age} old, over {target})", self.workers),
+            QuotaReason::Idle { rested } => write!(f, "{} (more had too little to do for {rested})", self.workers),
             QuotaReason::Override => write!(f, "{} (ordered)", self.workers),
             QuotaReason::Clipped { asked } => write!(f, "{} ({asked} ordered, more than there is)", self.workers),
         }

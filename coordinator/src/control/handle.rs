@@ -8,6 +8,7 @@ use boom_plan::fleet::Fleet;
 use boom_plan::id::{PlanVersion, ProducerName, Term};
 use boom_plan::orders::OperatorCommand;
 use boom_plan::plan::Plan;
+use boom_plan::scale::Saturated;
 use boom_plan::time::Time;
 use boom_proto::node::FromNode;
 use boom_proto::v1;
@@ -58,6 +59,8 @@ pub struct View {
     pub plan: Plan,
     /// The fleet.
     pub fleet: Fleet,
+    /// What the whole of it has too little of.
+    pub saturated: Option<Saturated>,
     /// What else the nodes have said.
     pub hosts: BTreeMap<ProducerName, Host>,
 }

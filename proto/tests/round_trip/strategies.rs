@@ -73,6 +73,8 @@ fn quotas() -> impl Strategy<Value = NodeQuotas> {
         Just(QuotaReason::Share),
         Just(QuotaReason::Override),
         any::<u32>().prop_map(|asked| QuotaReason::Clipped { asked }),
+        any::<(u64, u64)>().prop_map(|(age, target)| QuotaReason::Late { age: Span(age), target: Span(target) }),
+        any::<u64>().prop_map(|rested| QuotaReason::Idle { rested: Span(rested) }),
     ];
     let quota = (any::<u32>(), reason).prop_map(|(workers, reason)| Quota { workers, reason });
     (any::<u32>(), btree_map(stage(), quota, 0..4)).prop_map(|(capacity, stages)| NodeQuotas { capacity, stages })

@@ -214,7 +214,9 @@ impl World {
                 CoordinatorEvent::ElectionLost
             }
             Response::Kept { .. } | Response::Lost { .. } => return,
-            Response::Loaded { request, plan } => CoordinatorEvent::PlanLoaded { request, plan: plan.map(|plan| (*plan).clone()) },
+            Response::Loaded { request, plan } => {
+                CoordinatorEvent::PlanLoaded { request, plan: plan.map(|plan| (*plan).clone()) }
+            }
             Response::LoadFailed { request } => CoordinatorEvent::LoadFailed { request },
             Response::Committed { request } => CoordinatorEvent::CommitSucceeded { request },
             Response::Conflict { request } => CoordinatorEvent::CommitConflict { request },

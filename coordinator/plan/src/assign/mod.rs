@@ -15,7 +15,7 @@ use slot::Slot;
 use crate::facts::{Disposition, Facts};
 use crate::id::{NodeId, Partition};
 use crate::plan::{Assignment, Plan};
-use crate::quota::{NodeQuotas, share_out};
+use crate::quota::NodeQuotas;
 use crate::reason::Reason;
 
 /// The plan for the facts: `current` itself, if it needs no change, else the next version.
@@ -45,23 +45,11 @@ fn owners(facts: &Facts<'_>, current: &Plan) -> BTreeMap<Partition, Assignment> 
     slots.into_iter().filter_map(entry).collect()
 }
 
-/// The quotas of all nodes that are not gone. Of one that is awaited nothing is known, so it keeps what it had.
+/// The quotas of all nodes that are not gone. One of which nothing is known keeps what it had.
 fn quotas(facts: &Facts<'_>, current: &Plan) -> BTreeMap<NodeId, NodeQuotas> {
-    let mut quotas = BTreeMap::new();
-    let nothing = BTreeMap::new();
-    for (who, node) in facts.nodes.iter().filter(|(_, node)| node.disposition != Disposition::Gone) {
-        let overrides = facts.orders.quotas.get(&who.node).unwrap_or(&nothing);
-        let cores = node.member.info.cores;
-        let shared = if node.member.standing == crate::fleet::Standing::Awaited {
-            current.quotas.get(&who.node).cloned()
-        } else {
-            Some(share_out(cores, facts.shares, overrides))
-        };
-        if let Some(shared) = shared {
-            quotas.insert(who.node.clone(), shared);
-        }
-    }
-    quotas
+    let nodes = facts.nodes.iter().filter(|(_, node)| node.disposition != Disposition::Gone).map(|(who, _)| &who.node);
+    let quotas = |node: &NodeId| facts.quotas.get(node).or_else(|| current.quotas.get(node)).cloned();
+    nodes.filter_map(|node| Some((node.clone(), quotas(node)?))).collect()
 }
 
 #[cfg(test)]

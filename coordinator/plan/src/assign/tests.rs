@@ -12,7 +12,7 @@ use crate::lease::Timing;
 use crate::message::{HoldState, Holding, NodeInfo, Refusal, Register, Report};
 use crate::orders::{Bounds, Mode, Orders, Start, Stream};
 use crate::plan::{Ownership, Plan};
-use crate::quota::Shares;
+use crate::scale::{Load, Memory, Policy, scale};
 use crate::time::{Span, Time};
 
 /// A fleet of nodes that do what they are told, when they are asked to.
@@ -20,7 +20,6 @@ struct World {
     fleet: Fleet,
     plan: Plan,
     orders: Orders,
-    shares: Shares,
     now: Time,
     sequence: u64,
     holds: BTreeMap<ProducerName, BTreeMap<Partition, Holding>>,
@@ -45,7 +44,6 @@ impl World {
             fleet: Fleet::new(Timing::default(), Span(10_000)),
             plan: Plan::empty(Term(1)),
             orders,
-            shares: Shares::default(),
             now: Time(0),
             sequence: 0,
             holds: BTreeMap::new(),
@@ -109,7 +107,9 @@ impl World {
     }
 
     fn planned(&self) -> Plan {
-        assign(&Facts::of(&self.fleet, &self.shares), &self.plan)
+        let memory = Memory::default();
+        let load = Load::of(&self.fleet, &self.plan, &memory);
+        assign(&Facts::of(&self.fleet, &scale(&load, &Policy::default(), self.now).quotas), &self.plan)
     }
 
     /// One step of the planner, with all that must hold of it.

@@ -8,11 +8,13 @@ use crate::assign::assign;
 use crate::audit::{Audit, Demise};
 use crate::facts::Facts;
 use crate::fleet::{Effect, Fleet, Observation};
-use crate::id::{ProducerName, RequestId, StreamId, Term};
+use crate::id::{NodeId, ProducerName, RequestId, StreamId, Term};
 use crate::message::{Refusal, Register, Report};
 use crate::orders::{OperatorCommand, Stream};
 use crate::plan::Plan;
-use crate::time::Time;
+use crate::quota::NodeQuotas;
+use crate::scale::{Decision, Load, Memory, Saturated, scale};
+use crate::time::{Span, Time};
 
 /// What the leader waits for from the store.
 #[derive(Debug, Clone)]
@@ -45,15 +47,26 @@ pub(super) struct Leading {
     joining: Option<Time>,
     sent_at: Time,
     list_at: Time,
+    /// When quotas are looked at next.
+    scale_at: Time,
+    memory: Memory,
+    pub(super) saturated: Option<Saturated>,
 }
+
+/// How often quotas are looked at: nodes report about as often.
+const SCALE: Span = Span(1000);
 
 impl Leading {
     pub(super) fn new(term: Term, until: Time, stored: Plan, config: &Config, now: Time) -> Self {
         let mut fleet = Fleet::new(config.timing, config.topic_grace);
         fleet.apply(Observation::Loaded(stored.clone()), now);
         let (store, asked, joining) = (Store::Idle, Vec::new(), None);
-        let (plan, plan_at, sent_at, list_at) = (Arc::new(stored), now, now, now);
-        Self { term, until, plan, fleet, store, asked, needs_plan: true, plan_at, joining, sent_at, list_at }
+        let (plan, plan_at, sent_at, list_at, scale_at) = (Arc::new(stored), now, now, now, now);
+        let (needs_plan, memory, saturated) = (true, Memory::default(), None);
+        #[rustfmt::skip]
+        let leading = Self { term, until, plan, fleet, store, asked, needs_plan, plan_at, joining, sent_at, list_at, scale_at,
+            memory, saturated };
+        leading
     }
 
     /// Commits the stored plan again under its own term: from then on, no earlier leader can commit.
@@ -208,11 +221,36 @@ impl Leading {
             self.list_at = now + config.list;
             self.list(actions);
         }
+        if now >= self.scale_at {
+            self.scale_at = now + SCALE;
+            self.scale(config, now, actions);
+        }
         if matches!(self.store, Store::Uncertain { retry } if now >= retry) {
             *requests = requests.next();
             self.store = Store::Loading { request: *requests };
             actions.push(Action::LoadPlan { request: *requests });
         }
+    }
+
+    /// Looks whether the load asks for other quotas; the next plan has them.
+    fn scale(&mut self, config: &Config, now: Time, actions: &mut Vec<Action>) {
+        let decision = self.decide(config, now);
+        let is_other = |(node, quotas): (&NodeId, &NodeQuotas)| self.plan.quotas.get(node) != Some(quotas);
+        if decision.quotas.iter().any(is_other) {
+            self.needs_plan = true;
+        } else {
+            self.memory = decision.memory;
+        }
+        match (self.saturated, decision.saturated) {
+            (None, Some(saturated)) => actions.push(Action::Audit(Audit::Saturated(saturated))),
+            (Some(_), None) => actions.push(Action::Audit(Audit::Relieved)),
+            _ => {}
+        }
+        self.saturated = decision.saturated;
+    }
+
+    fn decide(&self, config: &Config, now: Time) -> Decision {
+        scale(&Load::of(&self.fleet, &self.plan, &self.memory), &config.policy, now)
     }
 
     fn list(&self, actions: &mut Vec<Action>) {
@@ -231,7 +269,9 @@ impl Leading {
             return;
         }
         (self.needs_plan, self.joining, self.plan_at) = (false, None, now + config.pace);
-        let next = assign(&Facts::of(&self.fleet, &config.shares), &self.plan);
+        let Decision { quotas, memory, .. } = self.decide(config, now);
+        let next = assign(&Facts::of(&self.fleet, &quotas), &self.plan);
+        self.memory = memory;
         if next == *self.plan {
             self.reply_to_orders(actions);
         } else {

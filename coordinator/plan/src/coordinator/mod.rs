@@ -21,7 +21,7 @@ use crate::lease::Timing;
 use crate::message::{Refusal, Register, Report};
 use crate::orders::{OperatorCommand, Stream};
 use crate::plan::Plan;
-use crate::quota::Shares;
+use crate::scale::{Policy, Saturated};
 use crate::time::{Span, Time};
 use crate::topics::TopicPattern;
 
@@ -30,8 +30,8 @@ use crate::topics::TopicPattern;
 pub struct Config {
     /// The leases of nodes.
     pub timing: Timing,
-    /// How cores are split between stages.
-    pub shares: Shares,
+    /// How quotas follow the load.
+    pub policy: Policy,
     /// How often Kafka is asked which topics there are.
     pub list: Span,
     /// A topic is gone when no listing had it for so long.
@@ -46,9 +46,9 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let (timing, shares) = Default::default();
+        let (timing, policy) = Default::default();
         let (list, topic_grace, join) = (Span(5_000), Span(15_000), (Span(300), Span(1_000)));
-        Self { timing, shares, list, topic_grace, pace: Span(100), join, retry: Span(500) }
+        Self { timing, policy, list, topic_grace, pace: Span(100), join, retry: Span(500) }
     }
 }
 
@@ -230,6 +230,11 @@ impl Coordinator {
     /// The plan that stands, as far as it leads and knows it.
     pub fn plan(&self) -> Option<&Plan> {
         if let Role::Leading(leading) = &self.role { Some(&leading.plan) } else { None }
+    }
+
+    /// What the whole fleet has too little of, as far as it leads.
+    pub fn saturated(&self) -> Option<Saturated> {
+        if let Role::Leading(leading) = &self.role { leading.saturated } else { None }
     }
 
     /// The fleet, as far as it leads.

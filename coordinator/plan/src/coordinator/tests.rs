@@ -350,7 +350,7 @@ fn an_order_is_answered_when_its_plan_is_committed_and_known_to_the_next_leader(
     assert_eq!(sent(&scaled).last().unwrap(), "done");
     assert_eq!(
         desk.stored.as_ref().unwrap().quotas[&node].to_string(),
-        "ingest 3, enrich 0 (ordered), filter 3 of 6 workers"
+        "ingest 1, enrich 0 (ordered), filter 1 of 6 workers"
     );
     assert_eq!(sent(&desk.order(set)), ["done"], "it is so already");
     let mut new =

@@ -103,14 +103,16 @@ pub struct Fleet {
     topic_grace: Span,
     members: BTreeMap<ProducerName, Member>,
     topics: BTreeMap<(StreamId, Topic), TopicFacts>,
+    /// By Kafka cluster, when it was listed last, and how many alerts a second had come since the time before.
+    arrivals: BTreeMap<String, (Time, u64)>,
     orders: Orders,
 }
 
 impl Fleet {
     /// An empty world.
     pub fn new(timing: Timing, topic_grace: Span) -> Self {
-        let (members, topics) = Default::default();
-        Self { timing, topic_grace, members, topics, orders: Orders::default() }
+        let (members, topics, arrivals) = Default::default();
+        Self { timing, topic_grace, members, topics, arrivals, orders: Orders::default() }
     }
 
     /// The incarnations of nodes that are not forgotten.
@@ -121,6 +123,16 @@ impl Fleet {
     /// The topics of the streams.
     pub fn topics(&self) -> &BTreeMap<(StreamId, Topic), TopicFacts> {
         &self.topics
+    }
+
+    /// Alerts a second that come in, as the last listings show it.
+    pub fn arriving(&self) -> u64 {
+        self.arrivals.values().map(|(_, rate)| rate).sum()
+    }
+
+    /// Alerts that wait, as far as that is known.
+    pub fn waiting(&self) -> u64 {
+        self.topics.values().flat_map(|topic| topic.partitions.values()).filter_map(PartitionFacts::lag).sum()
     }
 
     /// What operators want.
@@ -273,6 +285,7 @@ impl Fleet {
     }
 
     fn list(&mut self, cluster: &str, topics: Vec<LiveTopic>, now: Time, effect: &mut Effect) {
+        let mut came = 0;
         for (id, stream) in self.orders.streams.iter().filter(|(_, stream)| stream.cluster == cluster) {
             for live in &topics {
                 let Some(matched) = stream.topics.matches(&live.topic) else { continue };
@@ -284,11 +297,17 @@ impl Fleet {
                 (facts.listed, facts.is_confirmed) = (now, true);
                 facts.partitions.retain(|number, _| live.ends.contains_key(number));
                 for (&number, &end) in &live.ends {
+                    let before = facts.partitions.get(&number).and_then(|facts| facts.end);
+                    came += before.zip(end).map_or(0, |(before, end)| end.0.saturating_sub(before.0));
                     effect.is_news |= facts.partitions.entry(number).or_default().take(end, None);
                 }
             }
         }
+        let before = self.arrivals.get(cluster).map_or(now, |(at, _)| *at);
+        let rate = came * 1000 / now.since(before).0.max(1);
+        self.arrivals.insert(cluster.to_owned(), (now, rate));
         let streams = &self.orders.streams;
+        self.arrivals.retain(|cluster, _| streams.values().any(|stream| stream.cluster == *cluster));
         let is_listed = |id: &StreamId| streams.get(id).is_none_or(|stream| stream.cluster == cluster);
         self.topics.retain(|(id, topic), facts| {
             let is_gone = is_listed(id) && now.since(facts.listed) >= self.topic_grace;

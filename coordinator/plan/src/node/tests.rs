@@ -299,7 +299,11 @@ fn what_is_begun_without_a_welcome_is_given_up_in_time_whoever_refuses() {
     node.start(0, 40);
     assert!(!node.may_commit(&partition(0), Time(40)));
     let later = node.after(Event::Tick, 5750);
-    assert_eq!(later, ["abandon n#1", "become n#2", "connect 1"], "a leader has heard it, and may have given it up again");
+    assert_eq!(
+        later,
+        ["abandon n#1", "become n#2", "connect 1"],
+        "a leader has heard it, and may have given it up again"
+    );
 }
 
 #[test]

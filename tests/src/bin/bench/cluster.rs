@@ -17,6 +17,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use crate::packets::Packets;
 use crate::setting::Setting;
+use crate::usage::Used;
 
 const TOPIC: &str = "ztf_bench";
 const PARTITIONS: i32 = 8;
@@ -141,27 +142,8 @@ impl Sender {
     }
 }
 
-/// What a process has used.
-#[derive(Debug, Clone, Default)]
-struct Used {
-    name: String,
-    cpu_seconds: f64,
-    peak_mb: f64,
-}
-
 fn usage(cluster: &Cluster) -> Vec<Used> {
-    let ticks = rustix::param::clock_ticks_per_second() as f64;
-    let of = |(name, process): (String, u32)| {
-        let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default();
-        let stat = read("stat");
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let time = |field: usize| fields.get(field).and_then(|text| text.parse::<f64>().ok()).unwrap_or_default();
-        let status = read("status");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-        let peak_mb = peak.and_then(|text| text.trim().parse::<f64>().ok()).unwrap_or_default() / 1024.0;
-        Used { name, cpu_seconds: (time(11) + time(12)) / ticks, peak_mb }
-    };
-    cluster.processes().into_iter().map(of).collect()
+    cluster.processes().into_iter().map(|(name, process)| Used::of(&name, process)).collect()
 }
 
 fn table(before: &[Used], after: &[Used], alerts: u64) -> Table {

@@ -1,7 +1,8 @@
 //! The whole system by the clock: packets in memory go through the very pipeline of `boom-node standalone`, with its embedded store and its
 //! files, and tables say what an alert costs.
 //!
-//! `deploy/dev bench cluster [ALERTS]` is the same for a node of a cluster with real servers (`cluster.rs`).
+//! `deploy/dev bench cluster [ALERTS]` is the same for a node of a cluster with real servers (`cluster.rs`), `deploy/dev
+//! bench fleet [NODES]` what a coordinator costs with many nodes (`fleet.rs`).
 //!
 //! `deploy/dev bench --seconds N [--workers 1,2] [--alerts 2000,20000]`. Every row is a process of its
 //! own, so that its memory is its own; `BOOM_NODE__INPUT__BATCH` and the like change its configuration. Here is the order of the rows and their printing; `row` measures one, `packets` makes the input.
@@ -11,9 +12,11 @@
 
 mod allocations;
 mod cluster;
+mod fleet;
 mod packets;
 mod row;
 mod setting;
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,10 +44,10 @@ fn main() -> anyhow::Result<()> {
         println!("{}", row::measure(&Row::parse(rest)?)?);
         return Ok(());
     }
-    if let [first, rest @ ..] = arguments.as_slice()
-        && first == "cluster"
-    {
-        return cluster::run(rest);
+    match arguments.split_first() {
+        Some((first, rest)) if first == "cluster" => return cluster::run(rest),
+        Some((first, rest)) if first == "fleet" => return fleet::run(rest),
+        _ => {}
     }
     let options = options(&arguments)?;
     let folder = tempfile::tempdir().context("making a temporary directory")?;
