@@ -10,6 +10,7 @@ pub mod compose;
 pub mod coordinator;
 pub mod documents;
 pub mod emission;
+pub mod etcd;
 pub mod eventually;
 pub mod fake_node;
 pub mod kafka;

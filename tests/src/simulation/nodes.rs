@@ -161,7 +161,7 @@ impl World {
             }
         }
         for (who, partition, from, to) in commits {
-            let task = self.nodes.0[i].tasks.get_mut(&(who.clone(), partition.clone())).unwrap();
+            let task = self.nodes.0[i].tasks.get_mut(&(who.clone(), partition.clone())).expect("it was just looked at");
             task.is_committing = true;
             let slow = !self.is_calm() && self.chance.is_met(20);
             let delay = if slow { self.chance.between(100, 12_000) } else { self.chance.between(1, 50) };

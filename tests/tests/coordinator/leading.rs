@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use boom_proto::v1::node_service_client::NodeServiceClient;
 use boom_proto::{status, v1};
 use boom_tests::coordinator::{Credentials, Operator, leader};
+use boom_tests::etcd::Members;
 use boom_tests::eventually::{eventually, in_time};
 use boom_tests::fake_node::FakeNode;
 use boom_tests::kafka::Topic;
@@ -41,6 +42,30 @@ async fn a_node_gets_the_partitions_of_the_nights_that_are_there_and_those_that_
     assert_eq!(coordinators[0].metric("boom_coordinator_lag_alerts{stream=\"ztf\"}"), Some(7.0));
     node.progress("ztf/nights_20261124/0", 7);
     eventually("the night that is drained is let go of", || node.runs() == ["ztf/nights_20261125/0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_of_etcd_that_is_killed_and_started_changes_nothing() {
+    Topic::make(servers().address(Server::Kafka), "members", 6);
+    let mut etcd = Members::start();
+    let cluster = Cluster { etcd: etcd.endpoints(), lease: 3, ..Cluster::new("members").with_stream("members") };
+    let coordinators = [cluster.start("a"), cluster.start("b"), cluster.start("c")];
+    let nodes = ["n1", "n2"].map(|name| node(name, &coordinators));
+    eventually("each has its half", || nodes.iter().all(|node| node.runs().len() == 3));
+    let before = nodes.each_ref().map(|node| (node.runs(), node.seen().starts, node.seen().me));
+    for member in 0..3 {
+        etcd.kill(member);
+        let version = nodes[0].seen().version;
+        in_time("what an operator orders is committed by the other two", async || {
+            let mut operator = coordinators[leading(&coordinators).await].operator();
+            operator.cordon(v1::CordonRequest { node: "n2".to_owned() }).await.ok()?;
+            operator.uncordon(v1::UncordonRequest { node: "n2".to_owned() }).await.ok()
+        })
+        .await;
+        eventually("nodes hear of it", || nodes.iter().all(|node| node.seen().version > version));
+        etcd.start_again(member);
+    }
+    assert_eq!(nodes.each_ref().map(|node| (node.runs(), node.seen().starts, node.seen().me)), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,7 +162,7 @@ async fn a_follower_says_who_leads_and_nodes_follow() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_etcd_nobody_leads_and_readyz_says_so_until_it_is_back() {
     let servers = Servers::only(&[Server::Etcd]).unwrap();
-    let cluster = Cluster { etcd: servers.address(Server::Etcd).to_owned(), ..Cluster::new("away") };
+    let cluster = Cluster { etcd: vec![servers.address(Server::Etcd).to_owned()], ..Cluster::new("away") };
     let coordinators = [cluster.start("a"), cluster.start("b")];
     leading(&coordinators).await;
     servers.stop(Server::Etcd).unwrap();

@@ -27,7 +27,7 @@ fn servers() -> &'static Servers {
 struct Cluster {
     directory: TempDir,
     prefix: &'static str,
-    etcd: String,
+    etcd: Vec<String>,
     /// The rest of the configuration.
     more: String,
     lease: u32,
@@ -35,7 +35,7 @@ struct Cluster {
 
 impl Cluster {
     fn new(prefix: &'static str) -> Self {
-        let etcd = servers().address(Server::Etcd).to_owned();
+        let etcd = vec![servers().address(Server::Etcd).to_owned()];
         Self { directory: tempfile::tempdir().unwrap(), prefix, etcd, more: String::new(), lease: 2 }
     }
 
@@ -51,7 +51,7 @@ impl Cluster {
 
     fn toml(&self) -> String {
         let Self { prefix, etcd, more, lease, .. } = self;
-        format!("[etcd]\nendpoints = ['{etcd}']\nprefix = '{prefix}/'\nlease_s = {lease}\n{more}")
+        format!("[etcd]\nendpoints = {etcd:?}\nprefix = '{prefix}/'\nlease_s = {lease}\n{more}")
     }
 
     fn start(&self, name: &str) -> Coordinator {

@@ -63,7 +63,7 @@ impl Node {
             self.queues.entry(Stage::Ingest).or_default().push_back((self.now, came));
             self.work();
             self.now += STEP;
-            if self.now % 1000 == 0 {
+            if self.now.is_multiple_of(1000) {
                 let loads = self.report();
                 self.decide(Some(&loads));
             }
