@@ -80,7 +80,18 @@ pub struct Metrics {
 impl Metrics {
     /// With these counters.
     pub fn new(counters: &Counters) -> Self {
-        let (mut registry, gauges) = (Registry::with_prefix("boom_coordinator"), Gauges::default());
+        let (mut all, gauges) = (Registry::with_prefix("boom"), Gauges::default());
+        all.register(
+            "plan_saturated",
+            "1 if no node has a worker to spare for a stage that is late",
+            gauges.saturated.clone(),
+        );
+        all.register(
+            "plan_wanted_nodes",
+            "How many nodes would do, while the fleet is saturated; else 0",
+            gauges.wanted_nodes.clone(),
+        );
+        let registry = all.sub_registry_with_prefix("coordinator");
         registry.register("events", "What happened, by kind", counters.events.clone());
         registry.register("refused", "What nodes said that was not taken, by reason", counters.refused.clone());
         registry.register("plan_commits", "Plans that this coordinator has committed", counters.commits.clone());
@@ -104,17 +115,7 @@ impl Metrics {
             gauges.behind.clone(),
         );
         registry.register("quota_workers", "Workers by the plan, by node and stage", gauges.quota.clone());
-        registry.register(
-            "plan_saturated",
-            "1 if no node has a worker to spare for a stage that is late",
-            gauges.saturated.clone(),
-        );
-        registry.register(
-            "plan_wanted_nodes",
-            "How many nodes would do, while the fleet is saturated; else 0",
-            gauges.wanted_nodes.clone(),
-        );
-        Self { registry, gauges: Mutex::new(gauges) }
+        Self { registry: all, gauges: Mutex::new(gauges) }
     }
 
     /// The text of a scrape.

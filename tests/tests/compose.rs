@@ -65,7 +65,7 @@ fn prometheus_takes_its_configuration() {
 }
 
 /// What monitoring is promised, as Prometheus is asked for it: each has an answer once alerts flow.
-const ANSWERED: [&str; 26] = [
+const ANSWERED: [&str; 28] = [
     "boom_coordinator_leader == 1",
     "boom_coordinator_term > 0",
     "boom_coordinator_plan_version > 0",
@@ -74,6 +74,8 @@ const ANSWERED: [&str; 26] = [
     "boom_coordinator_lag_alerts{stream=\"ztf\"}",
     "boom_coordinator_lag_seconds{stream=\"ztf\"}",
     "boom_coordinator_quota_workers > 0",
+    "boom_plan_saturated == 0",
+    "boom_plan_wanted_nodes == 0",
     "boom_node_term > 0",
     "boom_node_plan_version > 0",
     "boom_node_lease_seconds > 0",
