@@ -70,6 +70,30 @@ pub struct StageStats {
     pub alerts: u64,
 }
 
+impl Default for StageStats {
+    fn default() -> Self {
+        Self {
+            latency: Histogram::new_with_bounds(1, LONGEST, 3).expect("the bounds are constants that fit"),
+            spent: Duration::ZERO,
+            busy: Duration::ZERO,
+            alerts: 0,
+        }
+    }
+}
+
+/// Longer latencies count as this one, microseconds.
+const LONGEST: u64 = 3_600_000_000;
+
+impl StageStats {
+    fn add(&mut self, alerts: usize, latency: Duration, busy: Duration) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).clamp(1, LONGEST);
+        self.latency.saturating_record_n(micros, alerts as u64);
+        self.spent += latency.saturating_mul(u32::try_from(alerts).unwrap_or(u32::MAX));
+        self.busy += busy;
+        self.alerts += alerts as u64;
+    }
+}
+
 /// What a stage has done since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -88,6 +112,7 @@ type FilterCosts = BTreeMap<(String, String), (Duration, u64)>;
 #[derive(Debug)]
 pub struct Stats {
     stages: Mutex<Vec<StageStats>>,
+    streams: Mutex<BTreeMap<String, StageStats>>,
     filters: Mutex<FilterCosts>,
     tally: Mutex<Tally>,
     /// Batches under way.
@@ -98,14 +123,9 @@ pub struct Stats {
 
 impl Default for Stats {
     fn default() -> Self {
-        let stage = || StageStats {
-            latency: Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("the bounds are constants that fit"),
-            spent: Duration::ZERO,
-            busy: Duration::ZERO,
-            alerts: 0,
-        };
         Self {
-            stages: Mutex::new(Stage::ALL.iter().map(|_| stage()).collect()),
+            stages: Mutex::new(Stage::ALL.iter().map(|_| StageStats::default()).collect()),
+            streams: Mutex::default(),
             filters: Mutex::default(),
             tally: Mutex::default(),
             in_flight: AtomicU64::new(0),
@@ -117,13 +137,23 @@ impl Default for Stats {
 impl Stats {
     /// Records that `alerts` alerts took `latency` in a stage, of which they were worked on for `busy`.
     pub fn record(&self, stage: Stage, alerts: usize, latency: Duration, busy: Duration) {
-        let mut stages = held(&self.stages);
-        let stats = &mut stages[stage as usize];
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).clamp(1, 3_600_000_000);
-        stats.latency.saturating_record_n(micros, alerts as u64);
-        stats.spent += latency.saturating_mul(u32::try_from(alerts).unwrap_or(u32::MAX));
-        stats.busy += busy;
-        stats.alerts += alerts as u64;
+        held(&self.stages)[stage as usize].add(alerts, latency, busy);
+    }
+
+    /// Records how long an alert of a stream took from Kafka's timestamp to the committed result.
+    pub fn record_stream(&self, stream: &str, latency: Duration) {
+        let mut streams = held(&self.streams);
+        if !streams.contains_key(stream) {
+            streams.insert(stream.to_owned(), StageStats::default());
+        }
+        if let Some(stats) = streams.get_mut(stream) {
+            stats.add(1, latency, Duration::ZERO);
+        }
+    }
+
+    /// From Kafka's timestamp to the committed result, by stream.
+    pub fn streams(&self) -> BTreeMap<String, StageStats> {
+        held(&self.streams).clone()
     }
 
     /// Records time spent in each filter, and how many alerts it was asked about.

@@ -129,13 +129,13 @@ impl TryFrom<v1::LoadReport> for Report {
 
 fn holding_to_wire((partition, held): (&Partition, &Holding)) -> v1::Holding {
     let (state, next) = (v1::HoldState::from(held.state).into(), held.next.map(|next| next.0));
-    v1::Holding { partition: Some(partition.into()), state, next, lag_ms: None }
+    v1::Holding { partition: Some(partition.into()), state, next, lag_ms: held.behind.map(|behind| behind.0) }
 }
 
 fn holding_of_wire(held: v1::Holding) -> Result<(Partition, Holding), Error> {
     let partition = required(held.partition, "Holding.partition")?.try_into()?;
     let state = hold_state(held.state, "Holding.state")?;
-    Ok((partition, Holding { state, next: held.next.map(Offset) }))
+    Ok((partition, Holding { state, next: held.next.map(Offset), behind: held.lag_ms.map(Span) }))
 }
 
 fn load_to_wire((&stage, load): (&Stage, &StageLoad)) -> v1::StageLoad {

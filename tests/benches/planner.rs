@@ -115,7 +115,7 @@ fn fleet(nodes: u64, partitions: u32, streams: u32) -> Fleet {
 fn settle(fleet: &mut Fleet, plan: &Plan) {
     let mut held: BTreeMap<&ProducerName, BTreeMap<_, _>> = BTreeMap::new();
     for (partition, entry) in &plan.owners {
-        let holding = Holding { state: HoldState::Running, next: Some(Offset(0)) };
+        let holding = Holding { state: HoldState::Running, next: Some(Offset(0)), behind: None };
         let owner = entry.state.owner().expect("all are owned");
         held.entry(owner).or_default().insert(partition.clone(), holding);
     }

@@ -29,6 +29,8 @@ pub struct Layout {
     pub filters: PathBuf,
     /// Variables for the nodes, beside what every one is told.
     pub environment: Vec<(&'static str, String)>,
+    /// More of the configuration of the coordinators.
+    pub coordination: &'static str,
 }
 
 /// A stream of a test.
@@ -112,6 +114,7 @@ impl Cluster {
         }
         toml.push_str(&format!("[etcd]\nendpoints = [\"{etcd}\"]\n[kafka.main]\nbrokers = \"{kafka}\"\n"));
         toml.push_str("[planning]\nlist_topics_ms = 1000\n");
+        toml.push_str(self.layout.coordination);
         for Stream { name, survey, topics } in &self.layout.streams {
             toml.push_str(&format!(
                 "[streams.{name}]\nsurvey = \"{survey}\"\ncluster = \"main\"\ntopics = \"{topics}\"\nstart = \"earliest\"\n"

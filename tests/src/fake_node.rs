@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use boom_plan::id::{Incarnation, Offset, Partition, PlanVersion, ProducerName, Term};
-use boom_plan::message::{HoldState, NodeInfo};
+use boom_plan::message::{HoldState, NodeInfo, Position};
 use boom_plan::node::{Action, Config, Event, Node};
 use boom_plan::reconcile::Step;
 use boom_plan::time::Time;
@@ -225,7 +225,9 @@ impl Run {
             let mut shared = self.lock();
             (shared.next.clone(), std::mem::take(&mut shared.is_asked_to_leave))
         };
-        self.events.push_back(Event::Measured { next, stages: BTreeMap::new() });
+        let positions =
+            next.into_iter().map(|(partition, next)| (partition, Position { next, behind: None })).collect();
+        self.events.push_back(Event::Measured { positions, stages: BTreeMap::new() });
         if leaves {
             self.events.push_back(Event::Terminate);
         }

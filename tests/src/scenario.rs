@@ -59,7 +59,8 @@ fn nights() -> Vec<Night> {
     vec![night(SimulatedSurvey::Ztf, 0), night(SimulatedSurvey::Lsst, 1)]
 }
 
-fn filters() -> PathBuf {
+/// The filters of the scenarios.
+pub fn filters() -> PathBuf {
     repository().join("deploy/filters")
 }
 
@@ -95,7 +96,7 @@ impl Scenario {
     /// The same, with these variables for the nodes.
     pub fn cluster_with(coordinators: usize, nodes: usize, environment: Vec<(&'static str, String)>) -> Cluster {
         let streams = vec![Stream::new("ztf", "ZTF", TOPICS[0]), Stream::new("lsst", "LSST", TOPICS[1])];
-        Cluster::start(Layout { coordinators, nodes, streams, filters: filters(), environment })
+        Cluster::start(Layout { coordinators, nodes, streams, filters: filters(), environment, coordination: "" })
     }
 
     /// A scenario over such a cluster, whose nodes are started.

@@ -65,7 +65,7 @@ fn prometheus_takes_its_configuration() {
 }
 
 /// What monitoring is promised, as Prometheus is asked for it: each has an answer once alerts flow.
-const ANSWERED: [&str; 28] = [
+const ANSWERED: [&str; 29] = [
     "boom_coordinator_leader == 1",
     "boom_coordinator_term > 0",
     "boom_coordinator_plan_version > 0",
@@ -86,6 +86,7 @@ const ANSWERED: [&str; 28] = [
     "boom_node_lag_alerts{stream=\"ztf\",topic=\"ztf_simulated\",partition=\"0\"}",
     "boom_node_lag_seconds{stream=\"ztf\",topic=\"ztf_simulated\",partition=\"0\"}",
     "boom_node_alerts_total > 0",
+    "boom_node_stream_latency_seconds_bucket{stream=\"ztf\"} > 0",
     "boom_node_books_consumed_total{stream=\"ztf\",survey=\"ZTF\"} > 0",
     "boom_node_books_decided_total{stream=\"ztf\",survey=\"ZTF\"} > 0",
     "boom_node_books_repeated_total{stream=\"ztf\",survey=\"ZTF\"}",

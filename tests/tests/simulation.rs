@@ -6,14 +6,14 @@ use boom_tests::simulation::{Keep, Seeds, Size, run, run_all};
 
 #[test]
 fn whatever_fails_one_owner_commits_and_afterwards_everything_is_owned() {
-    let counts = run_all(Seeds { first: 0, count: 1000 }, Size::default()).unwrap_or_else(|failed| panic!("{failed}"));
+    let counts = run_all(Seeds { first: 0, count: 400 }, Size::default()).unwrap_or_else(|failed| panic!("{failed}"));
     assert!(counts.missed().is_empty(), "the simulation never meets: {:?}", counts.missed());
 }
 
 #[test]
 fn a_cluster_of_a_hundred_nodes_is_no_different() {
     let size = Size { nodes: 100, partitions: 500, ..Size::default() };
-    run_all(Seeds { first: 0, count: 20 }, size).unwrap_or_else(|failed| panic!("{failed}"));
+    run_all(Seeds { first: 0, count: 5 }, size).unwrap_or_else(|failed| panic!("{failed}"));
 }
 
 #[test]

@@ -39,6 +39,17 @@ pub struct Holding {
     pub state: HoldState,
     /// The first offset that its progress has not passed, once it is known.
     pub next: Option<Offset>,
+    /// How long ago Kafka took the oldest alert that is not decided, once it is known.
+    pub behind: Option<Span>,
+}
+
+/// How far a node has come with a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The first offset that its progress has not passed.
+    pub next: Offset,
+    /// How long ago Kafka took the oldest alert that is not decided, once it is known.
+    pub behind: Option<Span>,
 }
 
 /// The load of one stage of a node.

@@ -1,7 +1,7 @@
 //! Quotas that follow the load: how many workers each stage of a node should have, from what the nodes report. Pure; why is part of the
 //! answer.
 //!
-//! Quick to grow, slow to shrink. A stage whose oldest waiting alert is older than the target, and whose workers have no time left, gets
+//! Quick to grow, slow to shrink. A stage for which an alert has waited longer than the target, and whose workers have no time left, gets
 //! workers at once, in proportion to how late it is. It gives one back only after it could have done with fewer for a long while without a
 //! break, longer than the time between two visits of LSST, so that bursts that repeat move nothing. A stage that was never late gives
 //! what it has too much to one that is short within seconds. A worker that is given back leaves its stage with so much room that it does not ask for it again.
@@ -66,6 +66,8 @@ pub struct NodeLoad<'a> {
     pub current: Option<&'a NodeQuotas>,
     /// What it reports, if that is about what it has now.
     pub stages: Option<&'a BTreeMap<Stage, StageLoad>>,
+    /// How long the oldest alert of its partitions has waited, in Kafka or in the node.
+    pub behind: Span,
 }
 
 /// What is remembered from one decision to the next.
@@ -102,6 +104,7 @@ impl<'a> Load<'a> {
                 ordered: fleet.orders().quotas.get(&who.node),
                 current: plan.quotas.get(&who.node),
                 stages: is_fresh.then_some(&member.stages),
+                behind: member.holds.values().filter_map(|held| held.behind).max().unwrap_or_default(),
             };
             (who.node.clone(), load)
         };
@@ -143,12 +146,16 @@ pub fn scale(load: &Load<'_>, policy: &Policy, now: Time) -> Decision {
     let mut short = 0;
     for (name, node) in &load.nodes {
         let mut pools = Pools::of(node, policy);
-        if let Some(loads) = node.stages.filter(|_| policy.follows) {
-            let rests = |stage| load.memory.rests.get(&(name.clone(), stage)).copied();
-            pools.look(loads, rests, policy, now);
-            let is_short = pools.grow(policy);
-            pools.shrink(is_short, policy, now);
-            short += u64::from(is_short);
+        let rests = |stage| load.memory.rests.get(&(name.clone(), stage)).copied();
+        match node.stages.filter(|_| policy.follows) {
+            Some(loads) => {
+                pools.look(&late(loads, node.behind), rests, policy, now);
+                let is_short = pools.grow(policy);
+                pools.shrink(is_short, policy, now);
+                short += u64::from(is_short);
+            }
+            // What was known of it stands until it says more.
+            None => pools.free.iter_mut().for_each(|pool| pool.rests = rests(pool.stage)),
         }
         let rests = pools.free.iter().filter_map(|pool| Some(((name.clone(), pool.stage), pool.rests?)));
         decision.memory.rests.extend(rests);
@@ -170,6 +177,16 @@ fn saturated(load: &Load<'_>, policy: &Policy) -> Saturated {
     let done: u64 = load.nodes.values().map(|node| u64::from(rate(node))).sum();
     let wanted = load.arriving + load.waiting * 1000 / policy.drain.0.max(1);
     Saturated { wants_nodes: (has_nodes * wanted).div_ceil(done.max(1)).max(has_nodes + 1), has_nodes }
+}
+
+/// The loads, with the age of what waits before the node added to where it waits for: a node reads no further when its queues are full, so that
+/// the queue of its slowest stage stays short however late it is.
+fn late(loads: &BTreeMap<Stage, StageLoad>, behind: Span) -> BTreeMap<Stage, StageLoad> {
+    let mut loads = loads.clone();
+    if let Some(slowest) = loads.values_mut().max_by_key(|load| load.busy) {
+        slowest.age = slowest.age.max(behind);
+    }
+    loads
 }
 
 /// The pools of a node.

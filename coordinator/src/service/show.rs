@@ -38,9 +38,9 @@ pub(crate) fn lag(view: &View, of: Option<&StreamId>) -> Lag {
 
 /// How far behind the furthest partition of a stream is, as its owner said last; nothing when none says so.
 pub(crate) fn behind(view: &View, of: &StreamId) -> Option<Duration> {
-    let said = view.hosts.values().flat_map(|host| &host.report.holds);
-    let mine = said.filter(|held| held.partition.as_ref().is_some_and(|partition| partition.stream == of.as_str()));
-    mine.filter_map(|held| held.lag_ms).max().map(Duration::from_millis)
+    let said = view.fleet.members().values().flat_map(|member| &member.holds);
+    let mine = said.filter(|(partition, _)| partition.stream == *of);
+    mine.filter_map(|(_, held)| held.behind).max().map(|behind| Duration::from_millis(behind.0))
 }
 
 /// How many partitions are in which state: owned, revoking, unplaced.

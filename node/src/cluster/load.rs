@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use boom_plan::id::{Offset, Partition};
-use boom_plan::message::StageLoad;
+use boom_plan::message::{Position, StageLoad};
 use boom_plan::node::Event;
 use boom_plan::quota::Stage;
 use boom_plan::time::Span;
@@ -58,9 +58,15 @@ impl Meter {
         before.cpu_seconds = usage.0;
         before.process = ProcessLoad { cpu_permille: (cpu / seconds * 1e3).round() as u32, memory_bytes: usage.1 };
         before.loads.clone_from(&stages);
-        let progress = self.shared.positions().progress().into_iter();
-        let next = progress.filter_map(|(source, next)| Some((source.parse().ok()?, Offset(next))));
-        Event::Measured { next: next.collect::<BTreeMap<Partition, Offset>>(), stages }
+        let lags = self.lags();
+        let position = |(source, next): (String, u64)| {
+            let partition: Partition = source.parse().ok()?;
+            let behind = lags.get(&partition).and_then(|lag| lag.behind);
+            let behind = behind.map(|behind| Span(u64::try_from(behind.as_millis()).unwrap_or(u64::MAX)));
+            Some((partition, Position { next: Offset(next), behind }))
+        };
+        let positions = self.shared.positions().progress().into_iter().filter_map(position).collect();
+        Event::Measured { positions, stages }
     }
 
     fn load(&self, stage: Stage, before: Totals, done: Totals, seconds: f64) -> StageLoad {
@@ -98,12 +104,6 @@ impl Meter {
     /// Adds to a report what only shells look at.
     pub(super) fn complete(&self, report: &mut LoadReport) {
         report.process = Some(self.process());
-        let lags = self.lags();
-        for held in &mut report.holds {
-            let partition = held.partition.clone().and_then(|partition| Partition::try_from(partition).ok());
-            let behind = partition.and_then(|partition| lags.get(&partition)?.behind);
-            held.lag_ms = behind.map(|behind| u64::try_from(behind.as_millis()).unwrap_or(u64::MAX));
-        }
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::load::Meter;
 use crate::pipeline::Pools;
 use crate::stage::filter::Filters;
-use crate::stats::{Stage, Stats};
+use crate::stats::{Stage, StageStats, Stats};
 use crate::tally::{Answers, Fates, Tally};
 
 /// Bounds of the buckets of latencies, seconds.
@@ -145,19 +145,10 @@ impl Node {
 
     fn stages(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
         let help = "How long an alert took in a stage; end_to_end: from Kafka's timestamp to the committed result";
-        let mut latency =
-            encoder.encode_descriptor("stage_latency", help, Some(&Unit::Seconds), MetricType::Histogram)?;
-        for stage in Stage::ALL {
-            let measured = self.stats.stage(stage);
-            let (count, sum) = (measured.latency.len(), measured.spent.as_secs_f64());
-            let labels = [("stage", stage.name().replace(' ', "_"))];
-            latency.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
-                sum,
-                count,
-                &buckets(&measured.latency),
-                None,
-            )?;
-        }
+        let stages = Stage::ALL.map(|stage| (stage.name().replace(' ', "_"), self.stats.stage(stage)));
+        latencies(encoder, ("stage_latency", help), "stage", stages)?;
+        let help = "From Kafka's timestamp to the committed result";
+        latencies(encoder, ("stream_latency", help), "stream", self.stats.streams())?;
         let mut busy = encoder.encode_descriptor(
             "stage_busy",
             "Time on compute threads",
@@ -206,6 +197,21 @@ impl Node {
         by_partition(encoder, ("lag_alerts", wait, None), held, &alerts)?;
         by_partition(encoder, ("lag", since, Some(&Unit::Seconds)), held, &behind)
     }
+}
+
+/// Histograms of latencies, each with a label.
+fn latencies(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    label: &'static str,
+    measured: impl IntoIterator<Item = (String, StageStats)>,
+) -> Encoded {
+    let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+    for (value, StageStats { latency, spent, .. }) in measured {
+        let mut encoder = family.encode_family(&[(label, value)])?;
+        encoder.encode_histogram::<NoLabelSet>(spent.as_secs_f64(), latency.len(), &buckets(&latency), None)?;
+    }
+    Ok(())
 }
 
 /// A number of a row of counts.

@@ -235,5 +235,8 @@ fn measure(stats: &Stats, decided: &Decided, counts: impl Fn(&str) -> bool) {
         let waited = passed.timestamp.map(|sent| u64::try_from(since(sent)).unwrap_or(u64::MAX));
         let latency = waited.map_or_else(|| decided.arrived.elapsed(), Duration::from_millis);
         stats.record(Stage::EndToEnd, 1, latency, Duration::ZERO);
+        if let (Some(_), Some((stream, _))) = (passed.timestamp, passed.source.split_once('/')) {
+            stats.record_stream(stream, latency);
+        }
     }
 }

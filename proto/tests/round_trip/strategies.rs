@@ -121,7 +121,11 @@ fn load() -> impl Strategy<Value = StageLoad> {
 
 fn report() -> impl Strategy<Value = Report> {
     let state = select(vec![HoldState::Starting, HoldState::Running, HoldState::Releasing]);
-    let holding = (state, of(any::<u64>())).prop_map(|(state, next)| Holding { state, next: next.map(Offset) });
+    let holding = (state, of(any::<u64>()), of(any::<u64>())).prop_map(|(state, next, behind)| Holding {
+        state,
+        next: next.map(Offset),
+        behind: behind.map(Span),
+    });
     let holds = btree_map(partition(), holding, 0..5);
     let stages = btree_map(stage(), load(), 0..4);
     (producer(), any::<u64>(), of(any::<u64>()), any::<bool>(), holds, stages).prop_map(

@@ -1,10 +1,12 @@
 //! The shell of a coordinator, simulated: it stands for election, keeps its lease, and carries out what the machine says.
 
+use boom_plan::audit::Audit;
 use boom_plan::coordinator::{Action, Config, Coordinator, Event as CoordinatorEvent};
 use boom_plan::id::{ProducerName, Term};
 use boom_plan::lease::leads_until;
 use boom_plan::node::Event as NodeEvent;
 use boom_plan::orders::{Bounds, Start, Stream};
+use boom_plan::scale::Policy;
 use boom_plan::time::{Span, Time};
 
 use super::etcd::{Request, Response, TTL};
@@ -50,7 +52,14 @@ impl World {
         }
         process.life += 1;
         (process.term, process.paused) = (None, 0);
-        let config = Config { list: Span(2000), topic_grace: Span(5000), ..Config::default() };
+        let policy = Policy {
+            rest: Span(8000),
+            step: Span(1000),
+            yields: Span(2000),
+            patience: Span(3000),
+            ..Policy::default()
+        };
+        let config = Config { list: Span(2000), topic_grace: Span(5000), policy, ..Config::default() };
         process.machine = Some(Coordinator::new(config));
         let life = process.life;
         let streams = [("lsst", "lsst"), ("ztf", "ztf_{date}")];
@@ -127,7 +136,10 @@ impl World {
                 self.after(delay, Event::ToCoordinator(i, event));
             }
             Action::Reply { .. } => {}
-            Action::Audit(audit) => self.note(|| format!("coordinator {i}: {audit}")),
+            Action::Audit(audit) => {
+                self.counts.saturated += u64::from(matches!(audit, Audit::Saturated(_)));
+                self.note(|| format!("coordinator {i}: {audit}"));
+            }
             Action::StepDown => {
                 self.counts.step_downs += 1;
                 if let Some(term) = self.coordinators.0[i].term.take() {

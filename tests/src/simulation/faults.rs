@@ -8,6 +8,10 @@ use boom_plan::orders::OperatorCommand;
 use super::coordinators::Process;
 use super::world::{Event, FAULTS, World};
 
+/// How often LSST looks, and for how long its alerts come, milliseconds.
+const VISITS: u64 = 13_000;
+const VISIT: u64 = 5_000;
+
 impl World {
     /// Something happens to a node. The more nodes there are, the more often.
     pub(super) fn node_fault(&mut self) {
@@ -124,7 +128,13 @@ impl World {
         }
     }
 
-    /// Alerts come; in the middle of the time a new night begins.
+    /// Alerts that come into a partition at once while LSST looks: about what the nodes do in ten seconds, in five.
+    fn per_visit(&self) -> u64 {
+        let partitions = u64::from(self.size.partitions - self.per_night()).max(1);
+        250 * self.size.nodes as u64 / partitions
+    }
+
+    /// Alerts come, those of ZTF steadily, those of LSST in bursts; in the middle of the time a new night begins.
     pub(super) fn write(&mut self) {
         if self.is_calm() {
             return;
@@ -134,8 +144,9 @@ impl World {
             self.night = "ztf_20261125";
             self.kafka.create(self.night, self.per_night());
         }
-        self.kafka.write(self.night, alerts);
-        self.kafka.write("lsst", alerts);
+        self.kafka.write(self.night, alerts, self.now);
+        let visit = if self.now % VISITS < VISIT { self.per_visit() } else { 0 };
+        self.kafka.write("lsst", visit + alerts / 4, self.now);
         self.after(500, Event::Write);
     }
 

@@ -24,6 +24,8 @@ pub(super) enum Response {
 pub(super) struct Kafka {
     pub(super) ends: BTreeMap<Partition, u64>,
     pub(super) progress: BTreeMap<Partition, u64>,
+    /// When what was written: the end that a partition had then.
+    written: BTreeMap<Partition, Vec<(u64, u64)>>,
     fenced: BTreeSet<ProducerName>,
 }
 
@@ -36,10 +38,19 @@ impl Kafka {
         }
     }
 
-    /// Alerts come into all partitions of the newest topics.
-    pub(super) fn write(&mut self, topic: &str, alerts: u64) {
-        let of_it = self.ends.iter_mut().filter(|(partition, _)| partition.topic.as_str() == topic);
-        of_it.for_each(|(_, end)| *end += alerts);
+    /// Alerts come into all partitions of a topic.
+    pub(super) fn write(&mut self, topic: &str, alerts: u64, now: u64) {
+        for (partition, end) in self.ends.iter_mut().filter(|(partition, _)| partition.topic.as_str() == topic) {
+            *end += alerts;
+            self.written.entry(partition.clone()).or_default().push((*end, now));
+        }
+    }
+
+    /// How long the alert at that offset has been there, if it is there.
+    pub(super) fn age(&self, partition: &Partition, offset: u64, now: u64) -> Option<u64> {
+        let written = self.written.get(partition)?;
+        let place = written.partition_point(|(end, _)| *end <= offset);
+        written.get(place).map(|(_, at)| now - at)
     }
 
     pub(super) fn topics(&self) -> Vec<LiveTopic> {

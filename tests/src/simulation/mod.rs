@@ -2,8 +2,8 @@
 //! etcd, a Kafka and a network that delays, drops, repeats and reorders; processes crash, pause and come back, clocks drift.
 //!
 //! A seed is a whole history. After every step: at most one owner that may commit, nothing granted that another may still commit, no
-//! plan of an old term taken, nothing moved without need, each alert passed once. After the faults: everything is owned and read again,
-//! within a bound, and then nothing changes any more.
+//! plan of an old term taken, nothing moved without need, no quotas beyond what a node has, each alert passed once. After the faults:
+//! everything is owned and read again, within a bound, and then nothing changes any more.
 
 mod checks;
 mod coordinators;
@@ -72,12 +72,18 @@ pub struct Counts {
     pub rebirths: u64,
     /// Leaders that stopped to lead.
     pub step_downs: u64,
+    /// Stages that got workers, because they were late.
+    pub grown: u64,
+    /// Stages that gave workers back.
+    pub shrunk: u64,
+    /// How often a fleet was called saturated.
+    pub saturated: u64,
     /// How long after the last fault all partitions were owned, at most, milliseconds.
     pub recovery: u64,
 }
 
 impl Counts {
-    fn by_name(&self) -> [(&'static str, u64); 12] {
+    fn by_name(&self) -> [(&'static str, u64); 15] {
         [
             ("steps", self.steps),
             ("commits of results", self.commits),
@@ -90,6 +96,9 @@ impl Counts {
             ("old orders", self.stale),
             ("rebirths", self.rebirths),
             ("leaders that stepped down", self.step_downs),
+            ("stages that grew", self.grown),
+            ("stages that shrank", self.shrunk),
+            ("saturated fleets", self.saturated),
             ("longest recovery, ms", self.recovery),
         ]
     }
@@ -113,6 +122,9 @@ impl AddAssign for Counts {
         self.stale += other.stale;
         self.rebirths += other.rebirths;
         self.step_downs += other.step_downs;
+        self.grown += other.grown;
+        self.shrunk += other.shrunk;
+        self.saturated += other.saturated;
         self.recovery = self.recovery.max(other.recovery);
     }
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use boom_plan::coordinator::Event as CoordinatorEvent;
 use boom_plan::id::{Incarnation, NodeId, Offset, Partition, ProducerName};
-use boom_plan::message::NodeInfo;
+use boom_plan::message::{NodeInfo, Position, StageLoad};
 use boom_plan::node::{Action, Config, Event as NodeEvent, Node};
+use boom_plan::quota::Stage;
 use boom_plan::reconcile::{Gate, Step};
-use boom_plan::time::Time;
+use boom_plan::time::{Span, Time};
 
 use super::kafka::{Request, Response};
 use super::world::{Chance, Event, World};
@@ -52,6 +53,47 @@ pub(super) struct Process {
     tries: usize,
     tasks: BTreeMap<(ProducerName, Partition), Task>,
     heard: Gate,
+    bench: Bench,
+}
+
+/// What a node computes with, and what of that it has used since the loads were taken last.
+#[derive(Debug, Default)]
+struct Bench {
+    cores: u32,
+    pools: BTreeMap<Stage, u32>,
+    done: u64,
+    since: u64,
+    loads: BTreeMap<Stage, StageLoad>,
+}
+
+/// Alerts that a worker enriches in a tenth of a second; it reads or filters twenty times as many.
+const PER_TICK: u64 = 10;
+
+impl Bench {
+    fn workers(&self, stage: Stage) -> u64 {
+        self.pools.get(&stage).copied().unwrap_or(1).into()
+    }
+
+    /// Alerts of a tenth of a second.
+    fn alerts(&self) -> u64 {
+        self.workers(Stage::Enrich).min(self.cores.into()) * PER_TICK
+    }
+
+    /// The loads of the last second.
+    fn loads(&mut self, now: u64) -> BTreeMap<Stage, StageLoad> {
+        let took = now - self.since;
+        if took >= 1000 {
+            let load = |stage| {
+                let per_second = self.workers(stage) * PER_TICK * 10 * if stage == Stage::Enrich { 1 } else { 20 };
+                let rate = self.done * 1000 / took;
+                let busy = (rate * 1000 / per_second.max(1)).min(1000) as u16;
+                (stage, StageLoad { busy, rate: rate as u32, ..StageLoad::default() })
+            };
+            self.loads = Stage::ALL.into_iter().map(load).collect();
+            (self.done, self.since) = (0, now);
+        }
+        self.loads.clone()
+    }
 }
 
 #[derive(Debug)]
@@ -70,6 +112,7 @@ impl Nodes {
             tries: i,
             tasks: BTreeMap::new(),
             heard: Gate::default(),
+            bench: Bench::default(),
         };
         Self((0..count).map(&mut process).collect())
     }
@@ -115,7 +158,8 @@ impl World {
         process.life += 1;
         (process.paused, process.coordinator, process.heard) = (0, None, Gate::default());
         process.tasks.clear();
-        let config = Config::new(NodeInfo { cores: 2 + i as u32 % 7, ..NodeInfo::default() });
+        process.bench = Bench { cores: 2 + i as u32 % 7, ..Bench::default() };
+        let config = Config::new(NodeInfo { cores: process.bench.cores, ..NodeInfo::default() });
         let me = ProducerName { node: process.name.clone(), incarnation };
         let ended = is_locked.then_some(Incarnation(incarnation.0 - 1));
         process.machine = Some(Node::new(config, me, ended));
@@ -138,9 +182,13 @@ impl World {
         if life != self.nodes.0[i].life || !self.is_node_awake(i, Event::NodeTick(i, life)) {
             return Ok(());
         }
-        let tasks = self.nodes.0[i].tasks.iter();
-        let next = tasks.map(|((_, partition), task)| (partition.clone(), Offset(task.next))).collect();
-        self.tell_node(i, NodeEvent::Measured { next, stages: BTreeMap::new() })?;
+        let position = |((_, partition), task): (&(ProducerName, Partition), &Task)| {
+            let behind = self.kafka.age(partition, task.next, self.now).unwrap_or_default();
+            (partition.clone(), Position { next: Offset(task.next), behind: Some(Span(behind)) })
+        };
+        let positions = self.nodes.0[i].tasks.iter().map(position).collect();
+        let stages = self.nodes.0[i].bench.loads(self.now);
+        self.tell_node(i, NodeEvent::Measured { positions, stages })?;
         self.tell_node(i, NodeEvent::Tick)?;
         self.work(i);
         self.after(100, Event::NodeTick(i, life));
@@ -153,13 +201,19 @@ impl World {
         let Some(machine) = &process.machine else { return };
         let (now, life) = (Time(process.clock.read(self.now)), process.life);
         let mut commits = Vec::new();
-        for ((who, partition), task) in &process.tasks {
-            let end = self.kafka.ends[partition].min(task.next + 50);
+        let mut left = process.bench.alerts();
+        // Each partition comes first at some time.
+        let first = (self.now / 100) as usize % process.tasks.len().max(1);
+        for ((who, partition), task) in process.tasks.iter().cycle().skip(first).take(process.tasks.len()) {
+            let end = self.kafka.ends[partition].min(task.next + left.min(50));
             let has_work = task.is_started && !task.is_committing && !task.is_releasing && task.next < end;
             if has_work && who == machine.me() && machine.may_commit(partition, now) {
+                left -= end - task.next;
                 commits.push((who.clone(), partition.clone(), task.next, end));
             }
         }
+        let bench = &mut self.nodes.0[i].bench;
+        bench.done += bench.alerts() - left;
         for (who, partition, from, to) in commits {
             let task = self.nodes.0[i].tasks.get_mut(&(who.clone(), partition.clone())).expect("it was just looked at");
             task.is_committing = true;
@@ -212,7 +266,9 @@ impl World {
                 }
                 self.release_if_done(i, who, partition);
             }
-            Action::Do(_, Step::Resize { .. }) => {}
+            Action::Do(_, Step::Resize { stage, quota }) => {
+                self.nodes.0[i].bench.pools.insert(stage, quota.workers);
+            }
             Action::Abandon(who) => {
                 self.note(|| format!("{who} abandons all"));
                 self.nodes.0[i].tasks.retain(|(owner, _), _| *owner != who);

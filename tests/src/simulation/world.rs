@@ -17,7 +17,7 @@ use super::{Counts, Keep, Size};
 
 /// Until when faults happen, and until when everything must be well again, milliseconds.
 pub(super) const FAULTS: u64 = 40_000;
-const WELL: u64 = FAULTS + 30_000;
+const WELL: u64 = FAULTS + 70_000;
 /// The lines of a history whose end is kept.
 const LINES: usize = 400;
 

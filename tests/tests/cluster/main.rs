@@ -8,6 +8,7 @@ mod cut_off;
 mod input;
 mod killed;
 mod membership;
+mod scaling;
 mod still;
 
 use boom_tests::scenario::Scenario;

@@ -100,7 +100,7 @@ impl World {
         for (who, holds) in &mut self.holds {
             let owned =
                 self.plan.owners.iter().filter(|(_, entry)| entry.state == Ownership::Owned { owner: who.clone() });
-            let held = Holding { state: HoldState::Running, next: Some(Offset(0)) };
+            let held = Holding { state: HoldState::Running, next: Some(Offset(0)), behind: None };
             *holds = owned.map(|(partition, _)| (partition.clone(), held)).collect();
         }
         self.report();

@@ -85,7 +85,7 @@ impl Desk {
         self.sequence += 1;
         let mine = Ownership::Owned { owner: who(node) };
         let entries = self.stored.iter().flat_map(|plan| &plan.owners);
-        let held = Holding { state: HoldState::Running, next: Some(Offset(next)) };
+        let held = Holding { state: HoldState::Running, next: Some(Offset(next)), behind: None };
         let holds =
             entries.filter(|(_, entry)| entry.state == mine).map(|(partition, _)| (partition.clone(), held)).collect();
         let seen = self.stored.as_ref().map(|plan| plan.version);

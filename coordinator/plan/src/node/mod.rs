@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use session::Session;
 
 use crate::fleet::Release;
-use crate::id::{Incarnation, Offset, Partition, ProducerName, Sequence, Term};
+use crate::id::{Incarnation, Partition, ProducerName, Sequence, Term};
 use crate::lease::Timing;
-use crate::message::{HoldState, Holding, NodeInfo, Refusal, Register, Report, StageLoad};
+use crate::message::{HoldState, Holding, NodeInfo, Position, Refusal, Register, Report, StageLoad};
 use crate::plan::Plan;
 use crate::quota::Stage;
 use crate::reconcile::{Gate, ReleaseReason, Stale, Step, reconcile};
@@ -106,8 +106,8 @@ pub enum Event {
     },
     /// The shell has measured: how far partitions are, and what the stages carry.
     Measured {
-        /// First offsets that the progress has not passed.
-        next: BTreeMap<Partition, Offset>,
+        /// How far they are.
+        positions: BTreeMap<Partition, Position>,
         /// Loads.
         stages: BTreeMap<Stage, StageLoad>,
     },
@@ -165,7 +165,7 @@ pub struct Node {
     in_doubt: Option<Time>,
     desired: Option<Plan>,
     holds: BTreeMap<Partition, HoldState>,
-    next: BTreeMap<Partition, Offset>,
+    positions: BTreeMap<Partition, Position>,
     stages: BTreeMap<Stage, StageLoad>,
     pools: BTreeMap<Stage, u32>,
     /// When it is out at the latest, once it is on its way.
@@ -180,11 +180,11 @@ impl Node {
     /// to which incarnation the caller knows that all have ended, as one does who holds the node's lock file.
     pub fn new(config: Config, me: ProducerName, ended: Option<Incarnation>) -> Self {
         let (gate, session, sequence, sent, holds) = Default::default();
-        let (next, stages, pools, reported) = Default::default();
+        let (positions, stages, pools, reported) = Default::default();
         let (lease, in_doubt, desired, leaving) = (None, None, None, None);
         let (has_exited, has_news) = (false, false);
         #[rustfmt::skip]
-        let node = Self { config, me, ended, gate, session, sequence, sent, lease, in_doubt, desired, holds, next, stages,
+        let node = Self { config, me, ended, gate, session, sequence, sent, lease, in_doubt, desired, holds, positions, stages,
              pools, leaving, has_exited, has_news, reported };
         node
     }
@@ -239,8 +239,9 @@ impl Node {
             Event::Released { who, partition } if who == self.me => self.released(partition, &mut actions),
             Event::Fenced { who } if who == self.me => self.end_incarnation(now, &mut actions),
             Event::Planned { .. } | Event::Started { .. } | Event::Released { .. } | Event::Fenced { .. } => {}
-            Event::Measured { next, stages } => {
-                self.next.extend(next.into_iter().filter(|(partition, _)| self.holds.contains_key(partition)));
+            Event::Measured { positions, stages } => {
+                self.positions
+                    .extend(positions.into_iter().filter(|(partition, _)| self.holds.contains_key(partition)));
                 self.stages = stages;
             }
             Event::Terminate => self.leave(now, &mut actions),
@@ -290,7 +291,7 @@ impl Node {
         if self.holds.remove(&partition).is_none() {
             return;
         }
-        self.next.remove(&partition);
+        self.positions.remove(&partition);
         self.has_news = true;
         if let Some(seen) = self.gate.version().filter(|_| self.session.is_member()) {
             actions.push(Action::Released(Release { who: self.me.clone(), seen, partition }));
@@ -333,7 +334,7 @@ impl Node {
         (self.lease, self.in_doubt) = (None, None);
         (self.desired, self.sequence) = (None, Sequence::default());
         self.holds.clear();
-        self.next.clear();
+        self.positions.clear();
         self.sent.clear();
         if self.leaving.is_some() {
             // Without a farewell: one of the next incarnation would mean nothing, and one of this would say that all is released.
@@ -357,7 +358,10 @@ impl Node {
         self.sent.insert(sequence, now);
         (self.reported, self.has_news) = (now, false);
         let holding = |(partition, &state): (&Partition, &HoldState)| {
-            (partition.clone(), Holding { state, next: self.next.get(partition).copied() })
+            let position = self.positions.get(partition);
+            let (next, behind) =
+                (position.map(|position| position.next), position.and_then(|position| position.behind));
+            (partition.clone(), Holding { state, next, behind })
         };
         let holds = self.holds.iter().map(holding).collect();
         let (who, seen, stages) = (self.me.clone(), self.gate.version(), self.stages.clone());

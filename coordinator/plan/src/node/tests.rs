@@ -1,7 +1,7 @@
 //! What a node does when its leader answers, is silent, changes, or orders something.
 
 use super::*;
-use crate::id::PlanVersion;
+use crate::id::{Offset, PlanVersion};
 use crate::orders::{Bounds, Start, Stream};
 use crate::plan::{Assignment, Ownership};
 use crate::reason::Reason;
@@ -133,7 +133,7 @@ fn an_owner_that_was_paused_beyond_its_lease_does_nothing_more_whatever_it_wakes
         Event::Tick,
         planned(plan(5, 2, &[owned("n#1"), owned("n#1")])),
         Event::Acknowledged { to: who("n#1"), term: Term(5), sequence: Sequence(1) },
-        Event::Measured { next: BTreeMap::new(), stages: BTreeMap::new() },
+        Event::Measured { positions: BTreeMap::new(), stages: BTreeMap::new() },
     ];
     for event in events {
         let mut node = owner();
@@ -309,11 +309,13 @@ fn what_is_begun_without_a_welcome_is_given_up_in_time_whoever_refuses() {
 #[test]
 fn a_report_says_what_is_held_how_far_it_is_and_which_plan_is_known() {
     let mut node = owner();
-    let next = BTreeMap::from([(partition(0), Offset(7)), (partition(9), Offset(1))]);
-    node.handle(Event::Measured { next, stages: BTreeMap::new() }, Time(40));
+    let behind = Some(Span(40));
+    let position = |next| Position { next: Offset(next), behind };
+    let positions = BTreeMap::from([(partition(0), position(7)), (partition(9), position(1))]);
+    node.handle(Event::Measured { positions, stages: BTreeMap::new() }, Time(40));
     let actions = node.handle(Event::Tick, Time(100));
     let Some(Action::Report(report)) = actions.first() else { panic!("it reports: {actions:?}") };
-    let held = Holding { state: HoldState::Running, next: Some(Offset(7)) };
+    let held = Holding { state: HoldState::Running, next: Some(Offset(7)), behind };
     assert_eq!(report.holds, BTreeMap::from([(partition(0), held)]));
     assert_eq!((report.seen, report.leaving), (Some(PlanVersion(1)), false));
 }

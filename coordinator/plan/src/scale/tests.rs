@@ -37,7 +37,7 @@ impl Node {
     fn decide(&mut self, stages: Option<&BTreeMap<Stage, StageLoad>>) -> Decision {
         let name: NodeId = "n".parse().unwrap();
         let current = self.quotas.clone();
-        let node = NodeLoad { cores: self.cores, ordered: None, current: current.as_ref(), stages };
+        let node = NodeLoad { cores: self.cores, ordered: None, current: current.as_ref(), stages, behind: Span(0) };
         let nodes = BTreeMap::from([(name.clone(), node)]);
         let load = Load { nodes, arriving: 0, waiting: 0, memory: &self.memory };
         let decision = scale(&load, &Policy::default(), Time(self.now));
@@ -163,7 +163,7 @@ fn without_a_policy_each_stage_has_its_share_and_orders_hold_with_one() {
     let ordered = BTreeMap::from([(Stage::Enrich, 3)]);
     let current = share_out(8, &Shares::default(), &ordered);
     let quotas = |ordered, policy: &Policy| {
-        let node = NodeLoad { cores: 8, ordered, current: Some(&current), stages: Some(&loads) };
+        let node = NodeLoad { cores: 8, ordered, current: Some(&current), stages: Some(&loads), behind: Span(0) };
         let nodes = BTreeMap::from([("n".parse().unwrap(), node)]);
         let load = Load { nodes, arriving: 0, waiting: 0, memory: &Memory::default() };
         scale(&load, policy, Time(0)).quotas.into_values().next().unwrap().to_string()
@@ -175,12 +175,44 @@ fn without_a_policy_each_stage_has_its_share_and_orders_hold_with_one() {
 }
 
 #[test]
+fn what_waits_before_a_node_counts_for_its_slowest_stage_alone() {
+    let load = |busy| StageLoad { busy, ..StageLoad::default() };
+    let quotas = |enrich, behind| {
+        let loads =
+            BTreeMap::from([(Stage::Ingest, load(300)), (Stage::Enrich, load(enrich)), (Stage::Filter, load(100))]);
+        let one = Quota { workers: 1, reason: QuotaReason::Share };
+        let stages = Stage::ALL.into_iter().map(|stage| (stage, one)).collect();
+        let current = NodeQuotas { capacity: 10, stages };
+        let node = NodeLoad { cores: 8, ordered: None, current: Some(&current), stages: Some(&loads), behind };
+        let nodes = BTreeMap::from([("n".parse().unwrap(), node)]);
+        let load = Load { nodes, arriving: 0, waiting: 0, memory: &Memory::default() };
+        scale(&load, &Policy::default(), Time(0)).quotas.into_values().next().unwrap().to_string()
+    };
+    let late = "ingest 1, enrich 2 (its queue was 500 ms old, over 250 ms), filter 1 of 10 workers";
+    assert_eq!(quotas(900, Span(500)), late);
+    let as_it_was = "ingest 1, enrich 1, filter 1 of 10 workers";
+    assert_eq!(quotas(900, Span(200)), as_it_was);
+    assert_eq!(quotas(700, Span(60_000)), as_it_was, "it waits for something else than workers");
+}
+
+#[test]
+fn a_node_of_which_nothing_new_is_known_keeps_what_it_has_and_goes_on_resting() {
+    let (name, current): (NodeId, _) = ("n".parse().unwrap(), share_out(8, &Shares::default(), &BTreeMap::new()));
+    let rests = BTreeMap::from([((name.clone(), Stage::Enrich), Time(3))]);
+    let memory = Memory { rests: rests.clone(), short: None };
+    let node = NodeLoad { cores: 8, ordered: None, current: Some(&current), stages: None, behind: Span(9_000) };
+    let load = Load { nodes: BTreeMap::from([(name.clone(), node)]), arriving: 0, waiting: 0, memory: &memory };
+    let decision = scale(&load, &Policy::default(), Time(200_000));
+    assert_eq!((&decision.quotas[&name], decision.memory.rests), (&current, rests));
+}
+
+#[test]
 fn a_fleet_that_is_short_everywhere_for_a_while_says_how_many_nodes_would_do() {
     let late = StageLoad { age: Span(9_000), busy: 1000, rate: 100, ..StageLoad::default() };
     let loads: BTreeMap<Stage, StageLoad> = Stage::ALL.into_iter().map(|stage| (stage, late)).collect();
     let idle = BTreeMap::new();
     let decide = |second: &BTreeMap<Stage, StageLoad>, memory: &Memory, now| {
-        let node = |stages| NodeLoad { cores: 2, ordered: None, current: None, stages: Some(stages) };
+        let node = |stages| NodeLoad { cores: 2, ordered: None, current: None, stages: Some(stages), behind: Span(0) };
         let nodes = [("a".parse().unwrap(), node(&loads)), ("b".parse().unwrap(), node(second))].into();
         let load = Load { nodes, arriving: 300, waiting: 12_000, memory };
         let decision = scale(&load, &Policy::default(), Time(now));

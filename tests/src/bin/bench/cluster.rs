@@ -47,7 +47,8 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     }
     let streams = vec![Stream::new("ztf", "ZTF", TOPIC)];
     let filters = setting.filters[0].clone();
-    let mut cluster = Cluster::start(Layout { coordinators: 1, nodes: 1, streams, filters, environment });
+    let mut cluster =
+        Cluster::start(Layout { coordinators: 1, nodes: 1, streams, filters, environment, coordination: "" });
     Topic::make(cluster.kafka(), TOPIC, PARTITIONS);
     let mut sender = Sender::open(cluster.kafka())?;
     let mut packets = Packets::open(setting.packets.as_deref())?;

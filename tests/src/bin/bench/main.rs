@@ -2,7 +2,8 @@
 //! files, and tables say what an alert costs.
 //!
 //! `deploy/dev bench cluster [ALERTS]` is the same for a node of a cluster with real servers (`cluster.rs`), `deploy/dev
-//! bench fleet [NODES]` what a coordinator costs with many nodes (`fleet.rs`).
+//! bench fleet [NODES]` what a coordinator costs with many nodes (`fleet.rs`), and
+//! `deploy/dev bench capacity` how many nodes a night of LSST takes (`capacity.rs`).
 //!
 //! `deploy/dev bench --seconds N [--workers 1,2] [--alerts 2000,20000]`. Every row is a process of its
 //! own, so that its memory is its own; `BOOM_NODE__INPUT__BATCH` and the like change its configuration. Here is the order of the rows and their printing; `row` measures one, `packets` makes the input.
@@ -11,6 +12,7 @@
 #![allow(clippy::print_stdout, reason = "printing tables is what this program is for")]
 
 mod allocations;
+mod capacity;
 mod cluster;
 mod fleet;
 mod packets;
@@ -47,6 +49,7 @@ fn main() -> anyhow::Result<()> {
     match arguments.split_first() {
         Some((first, rest)) if first == "cluster" => return cluster::run(rest),
         Some((first, rest)) if first == "fleet" => return fleet::run(rest),
+        Some((first, rest)) if first == "capacity" => return capacity::run(rest),
         _ => {}
     }
     let options = options(&arguments)?;
