@@ -208,8 +208,9 @@ fn latencies(
 ) -> Encoded {
     let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
     for (value, StageStats { latency, spent, .. }) in measured {
-        let mut encoder = family.encode_family(&[(label, value)])?;
-        encoder.encode_histogram::<NoLabelSet>(spent.as_secs_f64(), latency.len(), &buckets(&latency), None)?;
+        let (labels, buckets) = ([(label, value)], buckets(&latency));
+        let mut encoder = family.encode_family(&labels)?;
+        encoder.encode_histogram::<NoLabelSet>(spent.as_secs_f64(), latency.len(), &buckets, None)?;
     }
     Ok(())
 }
