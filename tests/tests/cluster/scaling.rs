@@ -1,6 +1,9 @@
 //! Quotas that follow the load of a real node.
 
+use std::time::Instant;
+
 use boom_node::source::simulator::SimulatedSurvey;
+use boom_tests::boomctl::Boomctl;
 use boom_tests::cluster::{Cluster, Layout, Stream};
 use boom_tests::kafka::Topic;
 use boom_tests::night::Night;
@@ -32,15 +35,17 @@ fn quotas_follow_the_load_and_go_back_when_it_is_over() {
     let mut night = Night::new(SimulatedSurvey::Ztf, alerts, 5, 8);
     cluster.start_node(0);
     cluster.wait("it owns all partitions", |cluster| cluster.partitions() == [8]);
-    let rested = cluster.wait("a worker for each stage is enough", |cluster| workers(cluster, "enrich") == 1);
-    report("with nothing to do: one worker for each stage after", rested);
+    cluster.wait("a worker for each stage is enough", |cluster| workers(cluster, "enrich") == 1);
 
+    let flood = Instant::now();
     night.send_upto(&topic, usize::MAX);
+    cluster.wait("enrichment gets another worker", |cluster| workers(cluster, "enrich") == 2);
+    report("in a flood of alerts: another worker for enrichment after", flood.elapsed());
     topic.flush();
-    let grown = cluster.wait("enrichment gets another worker", |cluster| workers(cluster, "enrich") == 2);
-    report("in a flood of alerts: another worker for enrichment after", grown);
     let decided = cluster.wait("all alerts are decided", |cluster| consumed(&cluster.output().committed()) == alerts);
     report("all alerts decided after", decided);
+    let why = Boomctl::new(&cluster.addresses()).text(&["events"]);
+    assert!(why.contains("enrich 2 (its queue was"), "the events say why:\n{why}");
     let rested = cluster.wait("enrichment gives it back", |cluster| workers(cluster, "enrich") == 1);
     report("the flood is over: one worker again after", rested);
 }
