@@ -12,6 +12,8 @@ use boom_plan::quota::NodeQuotas;
 use boom_plan::scale::Saturated;
 use boom_proto::control::{Order, quotas, stream, treated};
 use boom_proto::v1;
+/// What kind of thing an event is.
+pub use boom_proto::v1::EventKind;
 use futures_util::stream::{Stream as Flow, unfold};
 use tonic::{Status, Streaming};
 
@@ -108,7 +110,7 @@ pub struct Event {
     /// The term of the leader.
     pub term: Term,
     /// What kind of thing; one that this version does not know is `Unspecified`.
-    pub kind: v1::EventKind,
+    pub kind: EventKind,
     /// What, as a sentence or several lines of them.
     pub text: String,
     /// The plan that it is about, if it is about one.

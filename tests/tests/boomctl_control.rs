@@ -31,6 +31,21 @@ fn gives_orders(boomctl: &Boomctl) {
     boomctl.run(&["scale", "emit", "--node", "node-1", "--auto"]).expect(2).says(&["ingest, enrich and filter"]);
 }
 
+/// How the plan came about, in which the partitions 0 and 1 of a topic have a place.
+fn looks_back(boomctl: &Boomctl) {
+    let partition = |number: u32| format!("ztf/ztf_20261125_programid1/{number}");
+    let history = boomctl.text(&["plan", "history"]);
+    assert!(history.contains(&partition(0)) && history.contains(&partition(1)), "{history}");
+    let why = boomctl.text(&["plan", "why", &partition(1)]);
+    assert!(why.contains("one node takes partitions, since v") && !why.contains(&partition(0)), "{why}");
+    let why = boomctl.text(&["plan", "why", "node-1"]);
+    assert!(why.contains("node-1: ingest") && !why.contains(&partition(0)), "{why}");
+    boomctl.run(&["plan", "why", "ztf/none/1"]).expect(1).says(&["no partition and no node called `ztf/none/1`"]);
+    assert!(boomctl.text(&["plan", "diff", "1"]).contains(&partition(0)));
+    boomctl.run(&["plan", "diff", "1", "999"]).expect(1).says(&["1 to 999: the leader remembers the plans v0 to v"]);
+    boomctl.run(&["plan", "diff", "2", "2"]).expect(1).says(&["the first version must be below the second one"]);
+}
+
 #[test]
 fn an_operator_sees_the_cluster_and_gives_orders_whoever_leads() {
     let servers = Servers::only(&[Server::Etcd, Server::Kafka]).unwrap();
@@ -75,6 +90,7 @@ fn an_operator_sees_the_cluster_and_gives_orders_whoever_leads() {
     let streams = boomctl.json(&["streams"]);
     assert_eq!((&streams[0]["stream"], &streams[0]["partitions"]["all"]), (&"ztf".into(), &2.into()), "{streams}");
 
+    looks_back(&boomctl);
     gives_orders(&boomctl);
 
     // Somebody follows what happens, and the leader dies.

@@ -1,16 +1,24 @@
-//! `boomctl plan`: who owns which partition, and why.
+//! `boomctl plan`: who owns which partition, why, and how that came about.
+
+mod history;
 
 use std::process::ExitCode;
 
+use anyhow::bail;
+use boom_client::channel::Cluster;
 use boom_plan::plan::Plan;
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::output::{self, table};
 use crate::settings::{ControlArgs, wait};
+use crate::when;
 
 /// Show the plan that holds: the owner of each partition and the workers of each node.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct PlanArgs {
+    #[command(subcommand)]
+    of: Option<Past>,
     #[command(flatten)]
     control: ControlArgs,
     /// Say of each decision why, and since which version of the plan
@@ -21,12 +29,92 @@ pub(crate) struct PlanArgs {
     json: bool,
 }
 
+/// How the plan came about, as far as the leader remembers it.
+#[derive(Debug, Subcommand)]
+enum Past {
+    /// Show what each committed plan changed, and why
+    History {
+        /// Only from then on: a time (2026-11-25T03:00:00Z) or how long ago (90s, 15m, 2h, 3d)
+        #[arg(long, value_name = "TIME", value_parser = when::parse)]
+        since: Option<u64>,
+        #[command(flatten)]
+        control: ControlArgs,
+        /// Print a line of JSON for each
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what changed after one version of the plan, up to another one or up to now
+    Diff {
+        /// The earlier version
+        from: u64,
+        /// The later version
+        to: Option<u64>,
+        #[command(flatten)]
+        control: ControlArgs,
+        /// Print a line of JSON for each
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show why a partition is where it is, or why a node has the workers that it has, and what it was before
+    Why {
+        /// A partition (STREAM/TOPIC/NUMBER) or a node
+        subject: String,
+        #[command(flatten)]
+        control: ControlArgs,
+        /// Print a line of JSON for each change
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Past {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let (commits, json) = match self {
+            Self::History { since, control, json } => {
+                let cluster = control.cluster()?;
+                (wait(history::history(&cluster, since.unwrap_or(0)))?, json)
+            }
+            Self::Diff { from, to, control, json } => {
+                let cluster = control.cluster()?;
+                (history::between(wait(history::history(&cluster, 0))?, from, to)?, json)
+            }
+            Self::Why { subject, control, json } => {
+                let cluster = control.cluster()?;
+                let told = async { Ok((now(&cluster, &subject).await?, history::history(&cluster, 0).await?)) };
+                let (now, history) = wait(told)?;
+                if !json {
+                    output::text(&now)?;
+                }
+                (history.into_iter().filter_map(|commit| commit.about(&subject)).collect(), json)
+            }
+        };
+        commits.iter().try_for_each(|commit| commit.show(json))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What the plan says of a partition or a node.
+async fn now(cluster: &Cluster, subject: &str) -> anyhow::Result<String> {
+    let plan = cluster.plan().await?;
+    let entry = plan.owners.iter().find(|(partition, _)| partition.to_string() == subject);
+    if let Some((_, entry)) = entry {
+        return Ok(format!("{subject}: {entry}, since {}", entry.since));
+    }
+    match plan.quotas.iter().find(|(node, _)| node.to_string() == subject) {
+        Some((_, quotas)) => Ok(format!("{subject}: {quotas}")),
+        None => bail!("the plan knows no partition and no node called `{subject}` (`boomctl plan` lists them)"),
+    }
+}
+
 impl PlanArgs {
     /// Shows it.
     ///
     /// # Errors
     /// No leader answers.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        if let Some(past) = self.of {
+            return past.run();
+        }
         let cluster = self.control.cluster()?;
         let plan = wait(async { Ok(cluster.plan().await?) })?;
         if self.json {
