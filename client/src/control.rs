@@ -1,10 +1,9 @@
 //! What operators ask of the leader, as typed calls of [`Cluster`], and how it answers. What is asked decides nothing here.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use boom_plan::fleet::Standing;
-use boom_plan::id::{Partition, PlanVersion, ProducerName, StreamId, Term};
+use boom_plan::id::{PlanVersion, ProducerName, StreamId, Term};
 use boom_plan::message::{NodeInfo, Report};
 use boom_plan::orders::{Mode, OperatorCommand, Stream};
 use boom_plan::plan::Plan;
@@ -73,8 +72,6 @@ pub struct NodeStatus {
     pub mode: Option<Mode>,
     /// Its last report.
     pub report: Option<Report>,
-    /// How far behind its partitions are, as far as it knows.
-    pub behind: BTreeMap<Partition, Duration>,
     /// What its process takes of its host.
     pub process: Option<v1::ProcessLoad>,
     /// Its workers by the plan.
@@ -339,12 +336,7 @@ impl From<v1::Event> for Event {
 
 fn node_status(node: v1::NodeStatus) -> Result<NodeStatus, boom_proto::Error> {
     let standing = node.standing().try_into()?;
-    let behind = node.report.iter().flat_map(|report| &report.holds).filter_map(|held| {
-        let behind = Duration::from_millis(held.lag_ms?);
-        Some(held.partition.clone()?.try_into().map(|partition| (partition, behind)))
-    });
     Ok(NodeStatus {
-        behind: behind.collect::<Result<_, _>>()?,
         who: node.who.ok_or(boom_proto::Error::Missing("NodeStatus.who"))?.try_into()?,
         standing,
         connected: node.connected,

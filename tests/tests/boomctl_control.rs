@@ -46,6 +46,45 @@ fn looks_back(boomctl: &Boomctl) {
     boomctl.run(&["plan", "diff", "2", "2"]).expect(1).says(&["the first version must be below the second one"]);
 }
 
+/// Each node is started again in turn, when it is empty, and never before the one before it has partitions again.
+#[test]
+fn an_upgrade_takes_one_node_after_the_other() {
+    let servers = Servers::only(&[Server::Etcd, Server::Kafka]).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let (etcd, kafka) = (servers.address(Server::Etcd), servers.address(Server::Kafka));
+    let stream = "[streams.ztf]\nsurvey = 'ZTF'\ncluster = 'survey'\ntopics = 'upgrade'\nstart = 'earliest'\n";
+    let toml = format!("[etcd]\nendpoints = ['{etcd}']\n[kafka.survey]\nbrokers = '{kafka}'\n{stream}");
+    Topic::make(kafka, "upgrade", 4);
+    let coordinator = Coordinator::start(directory.path(), "c", &toml);
+    let boomctl = Boomctl::new(&[coordinator.url()]);
+    let start = |name: &str| FakeNode::start(name, vec![coordinator.url()], Credentials::default());
+    let mut nodes = ["n0", "n1"].map(start);
+    eventually("each has its half", || nodes.iter().all(|node| node.runs().len() == 2));
+
+    boomctl.run(&["drain"]).expect(2);
+    boomctl.run(&["drain", "n0", "--for-upgrade"]).expect(2);
+    let refused = boomctl.run(&["drain", "--for-upgrade", "--restart", "exit 3"]);
+    refused.expect(1).says(&["`exit 3` for n0: exit status: 3; the node stays drained"]);
+    boomctl.text(&["uncordon", "n0"]);
+    eventually("each has its half again", || nodes.iter().all(|node| node.runs().len() == 2));
+
+    let asked = directory.path().join("asked");
+    let restart = format!("echo $BOOM_NODE >> {}", asked.display());
+    let upgrade = boomctl.command(&["drain", "--for-upgrade", "--restart", &restart]).stdout(Stdio::piped()).spawn();
+    let upgrade = upgrade.unwrap();
+    for (number, name) in ["n0", "n1"].into_iter().enumerate() {
+        let said = || std::fs::read_to_string(&asked).unwrap_or_default();
+        eventually("it asks for the next node", || said().lines().count() == number + 1);
+        assert!(said().ends_with(&format!("{name}\n")), "{}", said());
+        assert!(nodes[number].runs().is_empty(), "it is empty");
+        assert_eq!(nodes[1 - number].runs().len(), 4, "the other one has everything");
+        nodes[number] = start(name);
+    }
+    let ended = Ended::from(upgrade.wait_with_output().unwrap());
+    assert!(ended.expect(0).stdout.ends_with("all 2 nodes were started again\n"), "{}", ended.stdout);
+    eventually("each has its half in the end", || nodes.iter().all(|node| node.runs().len() == 2));
+}
+
 #[test]
 fn an_operator_sees_the_cluster_and_gives_orders_whoever_leads() {
     let servers = Servers::only(&[Server::Etcd, Server::Kafka]).unwrap();

@@ -28,6 +28,7 @@ mod streams;
 mod stretch;
 mod summary;
 mod tail;
+mod upgrade;
 mod when;
 
 use std::io::{self, Write};
@@ -61,8 +62,7 @@ enum Command {
     Scale(order::ScaleArgs),
     /// Give a node no more partitions; it keeps those that it has.
     Cordon(order::NodeArgs),
-    /// Take all partitions from a node.
-    Drain(order::NodeArgs),
+    Drain(upgrade::DrainArgs),
     /// Treat a node as usual again, after `cordon` or `drain`.
     Uncordon(order::NodeArgs),
     Events(events::EventsArgs),
@@ -106,7 +106,7 @@ impl Command {
             Self::Streams(args) => args.run(),
             Self::Scale(args) => args.run(),
             Self::Cordon(args) => args.run(OperatorCommand::Cordon),
-            Self::Drain(args) => args.run(OperatorCommand::Drain),
+            Self::Drain(args) => args.run(),
             Self::Uncordon(args) => args.run(OperatorCommand::Uncordon),
             Self::Events(args) => args.run(),
             Self::Ledger(args) => args.run(),

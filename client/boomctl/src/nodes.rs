@@ -84,7 +84,9 @@ fn row(node: &NodeStatus) -> [String; 11] {
     if !node.connected && node.standing == Standing::Live {
         how += ", no session";
     }
-    let behind = node.behind.values().max().map_or_else(unknown, |behind| long(*behind));
+    let held = node.report.iter().flat_map(|report| report.holds.values());
+    let behind = held.filter_map(|held| held.behind).max();
+    let behind = behind.map_or_else(unknown, |behind| long(Duration::from_millis(behind.0)));
     let workers = node.quotas.as_ref().map_or_else(unknown, |quotas| {
         let stages = Stage::ALL.map(|stage| format!("{stage} {}", quotas.workers(stage)));
         stages.join(" ")
@@ -107,10 +109,9 @@ fn row(node: &NodeStatus) -> [String; 11] {
 
 fn as_json(node: &NodeStatus) -> Value {
     let holds = node.report.iter().flat_map(|report| &report.holds).map(|(partition, held)| {
-        let behind = node.behind.get(partition).map(|behind| u64::try_from(behind.as_millis()).unwrap_or(u64::MAX));
         json!({
             "partition": partition, "state": format!("{:?}", held.state).to_lowercase(), "next": held.next.map(|next| next.0),
-            "behind_ms": behind,
+            "behind_ms": held.behind.map(|behind| behind.0),
         })
     });
     json!({

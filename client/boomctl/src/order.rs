@@ -1,4 +1,4 @@
-//! Orders: `boomctl scale`, `cordon`, `drain`, `uncordon`, and how any order is given and confirmed.
+//! Orders: `boomctl scale`, `cordon`, `uncordon`, and how any order is given and confirmed.
 
 use std::process::ExitCode;
 
@@ -22,6 +22,11 @@ pub(crate) struct OrderArgs {
 }
 
 impl OrderArgs {
+    /// Whom it is given to.
+    pub(crate) fn into_control(self) -> ControlArgs {
+        self.control
+    }
+
     /// Gives it; when this returns it is carried out.
     ///
     /// # Errors
