@@ -4,7 +4,8 @@
 //! Quick to grow, slow to shrink. A stage for which an alert has waited longer than the target, and whose workers have no time left, gets
 //! workers at once, in proportion to how late it is. It gives one back only after it could have done with fewer for a long while without a
 //! break, longer than the time between two visits of LSST, so that bursts that repeat move nothing. A stage that was never late gives
-//! what it has too much to one that is short within seconds. A worker that is given back leaves its stage with so much room that it does not ask for it again.
+//! what it has too much to one that is short within seconds. A worker that is given back leaves its stage with so much room that it does
+//! not ask for it again.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -179,8 +180,8 @@ fn saturated(load: &Load<'_>, policy: &Policy) -> Saturated {
     Saturated { wants_nodes: (has_nodes * wanted).div_ceil(done.max(1)).max(has_nodes + 1), has_nodes }
 }
 
-/// The loads, with the age of what waits before the node added to where it waits for: a node reads no further when its queues are full, so that
-/// the queue of its slowest stage stays short however late it is.
+/// The loads, with the age of what waits before the node given to the stage that it waits for: a node reads no further when its queues are
+/// full, so that the queue of its slowest stage stays short however late it is.
 fn late(loads: &BTreeMap<Stage, StageLoad>, behind: Span) -> BTreeMap<Stage, StageLoad> {
     let mut loads = loads.clone();
     if let Some(slowest) = loads.values_mut().max_by_key(|load| load.busy) {
