@@ -161,7 +161,8 @@ pub struct Node {
     sent: BTreeMap<Sequence, Time>,
     /// Until when it may act as owner.
     lease: Option<Time>,
-    /// Before it has a lease: from when on a leader that has heard a registration may have given it up again. Nothing is begun after that.
+    /// Before it has a lease: from when on a leader that has heard its first registration may have given it up again. That others refused
+    /// it says nothing about that one, and a later registration makes nothing of it undone: the incarnation ends.
     in_doubt: Option<Time>,
     desired: Option<Plan>,
     holds: BTreeMap<Partition, HoldState>,
@@ -224,11 +225,7 @@ impl Node {
             return actions;
         }
         if self.lease.or(self.in_doubt).is_some_and(|until| now >= until) {
-            if self.lease.is_none() && self.holds.is_empty() {
-                self.in_doubt = None;
-            } else {
-                self.end_incarnation(now, &mut actions);
-            }
+            self.end_incarnation(now, &mut actions);
         }
         if self.has_exited {
             return actions;
@@ -253,10 +250,6 @@ impl Node {
     }
 
     fn plan(&mut self, plan: Plan, actions: &mut Vec<Action>) {
-        if self.lease.or(self.in_doubt).is_none() {
-            // It comes late: whoever sent it may have given this node up. The next registration brings another.
-            return;
-        }
         if let Err(stale) = self.gate.admit(&plan) {
             actions.push(Action::Ignored(stale));
             return;
