@@ -48,8 +48,8 @@ impl Reads {
 pub(crate) struct Access {
     /// Paths into the stage's document, and whether the documents of an array there are looked into.
     pub(crate) paths: Vec<(Vec<Name>, bool)>,
-    /// First names of paths into variables.
-    pub(crate) fields: Vec<Name>,
+    /// Paths into variables.
+    pub(crate) fields: Vec<Vec<Name>>,
     pub(crate) reads: Reads,
     shadowed: HashSet<String>,
     ended: bool,
@@ -95,7 +95,7 @@ impl Access {
     pub(crate) fn shrink(&mut self) {
         let (mut paths, mut fields) = (HashSet::new(), HashSet::new());
         self.paths.retain(|path| paths.insert(path.clone()));
-        self.fields.retain(|field| fields.insert(*field));
+        self.fields.retain(|path| fields.insert(path.clone()));
         self.paths.shrink_to_fit();
         self.fields.shrink_to_fit();
         self.shadowed = HashSet::new();
@@ -104,16 +104,10 @@ impl Access {
     /// Wants this program's names in the shapes of a set.
     pub(crate) fn want(&self, shapes: &mut Shapes, names: &[Box<str>]) {
         for (path, iterated) in &self.paths {
-            let mut kind = Some(0);
-            for (at, name) in path.iter().enumerate() {
-                let Some(here) = kind else { break };
-                let slot = shapes.want(here, &names[*name as usize]);
-                let deeper = at + 1 < path.len() || *iterated;
-                kind = if slot == NONE || !deeper { None } else { shapes.child(here, slot) };
-            }
+            let kind = want(shapes, names, (0, path), *iterated);
             if let (Some(kind), true) = (kind, *iterated && !path.is_empty()) {
                 for field in &self.fields {
-                    shapes.want(kind, &names[*field as usize]);
+                    want(shapes, names, (kind, field), false);
                 }
             }
         }
@@ -124,4 +118,16 @@ impl Access {
         let kinds = 0..shapes.len();
         kinds.flat_map(|kind| names.iter().map(move |name| shapes.slot(kind, name))).collect()
     }
+}
+
+/// Wants a path below a kind of document; the kind of what lies at its end, if that is looked into.
+fn want(shapes: &mut Shapes, names: &[Box<str>], (below, path): (usize, &[Name]), iterated: bool) -> Option<usize> {
+    let mut kind = Some(below);
+    for (at, name) in path.iter().enumerate() {
+        let here = kind?;
+        let slot = shapes.want(here, &names[*name as usize]);
+        let deeper = at + 1 < path.len() || iterated;
+        kind = if slot == NONE || !deeper { None } else { shapes.child(here, slot) };
+    }
+    kind
 }

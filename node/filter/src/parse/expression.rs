@@ -118,7 +118,9 @@ impl Parser {
     fn in_variable(&mut self, slot: usize, parts: &[&str]) -> Node {
         self.note_in_variable(slot, parts);
         let names: Vec<Name> = parts.iter().map(|part| self.name(part)).collect();
-        self.access.fields.extend(names.first());
+        if !names.is_empty() {
+            self.access.fields.push(names.clone());
+        }
         Node::Variable(slot as u32, names.into())
     }
 
@@ -393,7 +395,7 @@ impl Parser {
             let parsed = self.at_key(path, |p| {
                 let parts = p.components(path)?;
                 let names: Vec<Name> = parts.iter().map(|part| p.name(part)).collect();
-                p.access.fields.extend(names.first());
+                p.access.fields.push(names.clone());
                 Some((names.into(), p.direction(value)?))
             });
             paths.push(parsed?);
