@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use boom_client::control::NodeStatus;
 use boom_plan::fleet::Standing;

@@ -46,22 +46,20 @@ impl DrainArgs {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let Some(node) = self.node else {
             let patience = Duration::from_secs(self.patience);
-            let upgrade = Upgrade { control: self.order.into_control(), restart: self.restart, patience };
-            return upgrade.run();
+            return Upgrade { restart: self.restart, patience }.run(self.order.into_control());
         };
         self.order.give(&OperatorCommand::Drain(node))
     }
 }
 
 struct Upgrade {
-    control: ControlArgs,
     restart: Option<String>,
     patience: Duration,
 }
 
 impl Upgrade {
-    fn run(self) -> anyhow::Result<ExitCode> {
-        let cluster = self.control.cluster()?;
+    fn run(self, control: ControlArgs) -> anyhow::Result<ExitCode> {
+        let cluster = control.cluster()?;
         wait(async {
             let before = cluster.nodes().await?;
             if let Some(other) = before.iter().find(|node| node.standing != Standing::Live) {
