@@ -16,7 +16,7 @@ use crate::fleet::Release;
 use crate::id::{Incarnation, Partition, ProducerName, Sequence, Term};
 use crate::lease::Timing;
 use crate::message::{HoldState, Holding, NodeInfo, Position, Refusal, Register, Report, StageLoad};
-use crate::plan::Plan;
+use crate::plan::{Ownership, Plan};
 use crate::quota::Stage;
 use crate::reconcile::{Gate, ReleaseReason, Stale, Step, reconcile};
 use crate::time::{Span, Time};
@@ -286,10 +286,19 @@ impl Node {
         }
         self.positions.remove(&partition);
         self.has_news = true;
-        if let Some(seen) = self.gate.version().filter(|_| self.session.is_member()) {
+        // One that is given back meanwhile is begun again at once: nobody waits for it, and to say now that it was let go of would be
+        // taken for the new hold.
+        let is_kept = self.leaving.is_none() && self.is_given(&partition);
+        if let Some(seen) = self.gate.version().filter(|_| self.session.is_member() && !is_kept) {
             actions.push(Action::Released(Release { who: self.me.clone(), seen, partition }));
         }
         self.reconcile(actions);
+    }
+
+    /// Whether the newest plan gives it to this incarnation.
+    fn is_given(&self, partition: &Partition) -> bool {
+        let entry = self.desired.as_ref().and_then(|plan| plan.owners.get(partition));
+        entry.is_some_and(|entry| entry.state == Ownership::Owned { owner: self.me.clone() })
     }
 
     fn leave(&mut self, now: Time, actions: &mut Vec<Action>) {
