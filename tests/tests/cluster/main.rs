@@ -8,7 +8,6 @@ mod cut_off;
 mod input;
 mod killed;
 mod membership;
-mod scaling;
 mod still;
 
 use boom_tests::scenario::Scenario;

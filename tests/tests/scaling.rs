@@ -1,4 +1,7 @@
-//! Quotas that follow the load of a real node.
+//! Quotas that follow the load of a real node. A test program of its own: it takes the whole machine, and nothing that counts seconds may run
+//! beside it.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::time::Instant;
 
