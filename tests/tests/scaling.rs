@@ -38,6 +38,7 @@ fn quotas_follow_the_load_and_go_back_when_it_is_over() {
     let mut night = Night::new(SimulatedSurvey::Ztf, alerts, 5, 8);
     cluster.start_node(0);
     cluster.wait("it owns all partitions", |cluster| cluster.partitions() == [8]);
+    cluster.wait("it has its share", |cluster| workers(cluster, "enrich") == 2);
     cluster.wait("a worker for each stage is enough", |cluster| workers(cluster, "enrich") == 1);
 
     let flood = Instant::now();
