@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::coordinator::{Coordinator, get};
 use crate::eventually::within;
 use crate::kafka::KafkaOutput;
-use crate::node::{Running, binary};
+use crate::node::{Running, program};
 use crate::servers::{Server, Servers};
 
 /// How a cluster is laid out.
@@ -192,12 +192,7 @@ impl Cluster {
     pub fn start_node(&mut self, number: usize) {
         let file = self.directory.path().join(format!("n{number}.toml"));
         fs::write(&file, self.node_toml(number)).expect("a configuration is written");
-        let mut command = Command::new(binary("boom-node"));
-        for (name, _) in std::env::vars_os() {
-            if name.to_str().is_some_and(|name| name.starts_with("BOOM_") || name.starts_with("RUST_")) {
-                command.env_remove(name);
-            }
-        }
+        let mut command = program("boom-node");
         let mongodb = self.nodes[number].detours.mongodb.clone();
         let mongodb = mongodb.unwrap_or_else(|| self.servers.address(Server::Mongodb).to_owned());
         command.args(["serve", "--config"]).arg(file).env("BOOM_MONGODB_URI", mongodb);

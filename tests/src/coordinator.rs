@@ -14,7 +14,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 
-use crate::node::{Ended, Running, binary};
+use crate::node::{Ended, Running, program};
 
 /// How long a call may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -71,12 +71,7 @@ pub struct Coordinator {
 pub fn command(arguments: &[&str], directory: &Path, name: &str, toml: &str) -> Command {
     let file = directory.join(format!("{name}.toml"));
     fs::write(&file, toml).expect("a configuration is written");
-    let mut command = Command::new(binary("boom-coordinator"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("BOOM_") || name.starts_with("RUST_")) {
-            command.env_remove(name);
-        }
-    }
+    let mut command = program("boom-coordinator");
     command.args(arguments).arg("--config").arg(file).env("BOOM_COORDINATOR__NAME", name);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

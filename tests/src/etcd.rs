@@ -1,31 +1,24 @@
 //! An etcd of three members, each of which can be killed and started again. One member alone is `servers`' matter.
 
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::coordinator::get;
 use crate::eventually::eventually;
+use crate::watched::{Then, Watched};
 
 const MEMBERS: usize = 3;
-
-/// Runs a member and waits for the end of its own input, which comes when the process that holds the other end has ended, however that was.
-const WATCHED: &str = r#"
-trap '' INT TERM HUP
-directory=$1; shift
-"$@" >>"$directory/log" 2>&1 </dev/null &
-read -r _
-{ kill -9 $!; wait $!; } 2>/dev/null
-"#;
 
 /// The members; they end when this is dropped, or with this process.
 #[derive(Debug)]
 pub struct Members {
-    directory: TempDir,
+    running: Vec<Option<Watched>>,
     /// Where clients and the other members reach each.
     addresses: Vec<[SocketAddr; 2]>,
-    watchdogs: Vec<Option<Child>>,
+    /// It goes after those who write into it.
+    directory: TempDir,
 }
 
 impl Members {
@@ -38,7 +31,7 @@ impl Members {
         let addresses = held.iter().map(|pair| pair.each_ref().map(address)).collect();
         drop(held);
         let directory = tempfile::tempdir().expect("a directory");
-        let mut members = Self { directory, addresses, watchdogs: (0..MEMBERS).map(|_| None).collect() };
+        let mut members = Self { directory, addresses, running: (0..MEMBERS).map(|_| None).collect() };
         (0..MEMBERS).for_each(|member| members.launch(member));
         (0..MEMBERS).for_each(|member| members.wait(member));
         members
@@ -51,11 +44,7 @@ impl Members {
 
     /// Kills a member with -9.
     pub fn kill(&mut self, member: usize) {
-        if let Some(mut watchdog) = self.watchdogs[member].take() {
-            // The end of its input.
-            drop(watchdog.stdin.take());
-            watchdog.wait().expect("it ends");
-        }
+        self.running[member] = None;
     }
 
     /// Starts a member again; it serves when this returns.
@@ -70,26 +59,18 @@ impl Members {
         let peers: Vec<String> = peers.collect();
         let directory = self.directory.path().join(format!("m{member}"));
         std::fs::create_dir_all(&directory).expect("a directory");
-        let mut command = Command::new("sh");
-        command.args(["-c", WATCHED, "etcd-watched"]).arg(&directory);
-        command.args(["etcd", "--name", &format!("m{member}"), "--data-dir"]).arg(directory.join("data"));
+        let mut command = Command::new("etcd");
+        command.args(["--name", &format!("m{member}"), "--data-dir"]).arg(directory.join("data"));
         command.args(["--heartbeat-interval", "50", "--election-timeout", "500"]);
         command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
         command.args(["--initial-cluster", &peers.join(",")]);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
-        self.watchdogs[member] = Some(command.spawn().expect("sh starts"));
+        self.running[member] = Some(Watched::start(&command, &directory, Then::Keep).expect("sh starts"));
     }
 
     fn wait(&self, member: usize) {
         let [client, _] = self.addresses[member];
         let is_healthy = || get(client, "/health").is_ok_and(|(status, _)| status == 200);
         eventually("a member of etcd is healthy", is_healthy);
-    }
-}
-
-impl Drop for Members {
-    fn drop(&mut self) {
-        (0..MEMBERS).for_each(|member| self.kill(member));
     }
 }

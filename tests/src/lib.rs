@@ -26,6 +26,7 @@ pub mod scenario;
 pub mod servers;
 pub mod shared;
 pub mod simulation;
+pub mod watched;
 
 /// Every promise of a port, an async function of the adapter and a directory in the module above, as a test of one adapter.
 #[macro_export]

@@ -5,31 +5,22 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use mongodb::Client;
 use mongodb::options::ClientOptions;
 
+use crate::watched::{Then, Watched};
+
 /// How long a server may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Runs the server and waits for the end of its own input, which comes when the process that holds the other end has ended, however that
-/// was. Signals of the terminal go to that process too.
-const WATCHED: &str = r#"
-trap '' INT TERM HUP
-directory=$1; shift
-"$@" >"$directory/output" 2>&1 </dev/null &
-read -r _
-{ kill -9 $!; wait $!; } 2>/dev/null
-rm -rf -- "$directory"
-"#;
 
 /// A running server, which ends and leaves nothing behind when it is dropped or when this process ends.
 #[derive(Debug)]
 pub struct Mongod {
-    watchdog: Child,
+    _watched: Watched,
     socket: PathBuf,
 }
 
@@ -44,16 +35,14 @@ impl Mongod {
         )?;
         let directory = tempfile::Builder::new().prefix("mongod-").tempdir()?.keep();
         let (socket, log) = (directory.join("mongod.sock"), directory.join("log"));
-        let mut command = Command::new("sh");
-        command.args(["-c", WATCHED, "mongod-watched"]).arg(&directory).arg(program);
+        let mut command = Command::new(program);
         command.arg("--dbpath").arg(&directory).arg("--bind_ip").arg(&socket).arg("--unixSocketPrefix").arg(&directory);
         command.arg("--logpath").arg(&log).args(["--wiredTigerCacheSizeGB", "0.25", "--nojournal"]);
         command.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
         // One engine for all stages: the other one, which takes over a leading $group alone, fails on what the first one answers.
         command.args(["--setParameter", "internalQueryForceClassicEngine=true"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
-        let watchdog = command.spawn().context("starting sh")?;
-        let server = Self { watchdog, socket };
+        let watched = Watched::start(&command, &directory, Then::Remove).context("starting sh")?;
+        let server = Self { _watched: watched, socket };
         server.wait(&log)?;
         Ok(server)
     }
@@ -88,14 +77,6 @@ impl Mongod {
         let mut options = ClientOptions::parse(format!("mongodb://{address}/?directConnection=true")).await?;
         options.max_pool_size = Some(64);
         Ok(Client::with_options(options)?)
-    }
-}
-
-impl Drop for Mongod {
-    fn drop(&mut self) {
-        // The end of its input is what the watchdog waits for.
-        drop(self.watchdog.stdin.take());
-        let _ = self.watchdog.wait();
     }
 }
 

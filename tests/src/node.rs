@@ -84,13 +84,8 @@ impl Standalone {
 
     /// The command, with nothing of the caller's environment that would change what it does.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(binary("boom-node"));
-        for (name, _) in std::env::vars_os() {
-            let ours = name.to_str().is_some_and(|name| name.starts_with("BOOM_") || name.starts_with("RUST_"));
-            if ours || name == "ORT_DYLIB_PATH" {
-                command.env_remove(name);
-            }
-        }
+        let mut command = program("boom-node");
+        command.env_remove("ORT_DYLIB_PATH");
         command.envs(self.environment.iter().map(|(name, value)| (name, value))).args(&self.arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -159,6 +154,19 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A program of the workspace that runs for long: it ends with the thread that starts it, however that ends, and nothing of the caller's
+/// environment changes what it does.
+pub fn program(name: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(binary(name));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("BOOM_") || name.starts_with("RUST_")) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// A binary of the workspace, beside the program that runs; built when one is not there or older than its sources.
