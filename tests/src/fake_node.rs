@@ -36,6 +36,8 @@ pub struct Seen {
     pub me: Option<ProducerName>,
     /// How many welcomes it got.
     pub welcomes: u32,
+    /// How many reports were acknowledged.
+    pub acknowledged: u64,
     /// The leader that a refusal named last.
     pub hint: Option<v1::Leader>,
     /// Why the last session could not be had.
@@ -57,6 +59,10 @@ struct Shared {
     seen: Seen,
     next: BTreeMap<Partition, Offset>,
     is_asked_to_leave: bool,
+}
+
+fn locked(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How often a node looks whether something is due.
@@ -87,14 +93,17 @@ impl FakeFleet {
 
     /// What each has seen.
     pub fn seen(&self) -> impl Iterator<Item = Seen> {
-        self.shared.iter().map(|shared| shared.lock().unwrap_or_else(PoisonError::into_inner).seen.clone())
+        self.shared.iter().map(|shared| locked(shared).seen.clone())
     }
 
     /// How many have heard from a leader of that term or a later one.
     pub fn heard(&self, term: Term) -> usize {
-        let has_heard =
-            |shared: &Mutex<Shared>| shared.lock().unwrap_or_else(PoisonError::into_inner).seen.term >= term;
-        self.shared.iter().filter(|shared| has_heard(shared)).count()
+        self.shared.iter().filter(|shared| locked(shared).seen.term >= term).count()
+    }
+
+    /// How many reports of all of them were acknowledged.
+    pub fn acknowledged(&self) -> u64 {
+        self.shared.iter().map(|shared| locked(shared).seen.acknowledged).sum()
     }
 
     /// Ends all of them at once.
@@ -117,7 +126,7 @@ impl FakeNode {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.shared)
     }
 
     /// What it has seen.
@@ -217,7 +226,7 @@ impl Run {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.shared)
     }
 
     fn measure(&mut self) {
@@ -249,6 +258,7 @@ impl Run {
                         self.lock().seen.hint.clone_from(&refused.leader);
                     }
                     Some(v1::leader_message::Message::Welcome(_)) => self.lock().seen.welcomes += 1,
+                    Some(v1::leader_message::Message::Acknowledged(_)) => self.lock().seen.acknowledged += 1,
                     _ => {}
                 }
                 let message = FromLeader::try_from(message).expect("coordinators say what nodes understand");

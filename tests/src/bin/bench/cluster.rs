@@ -33,11 +33,7 @@ const HALF: Duration = Duration::from_secs(30);
 
 /// Runs the bench with so many alerts (20,000 when nothing is said).
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
-    let alerts: u64 = match arguments {
-        [] => 20_000,
-        [number] => number.parse().with_context(|| format!("{number}: a number of alerts is wanted"))?,
-        _ => bail!("bench cluster [ALERTS]"),
-    };
+    let alerts: u64 = crate::count(arguments, "cluster [ALERTS]", 20_000)?;
     let folder = tempfile::tempdir().context("making a temporary directory")?;
     let setting = Setting::make(folder.path())?;
     println!("{setting}");

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use boom_plan::id::Term;
 use boom_plan::message::HoldState;
 use boom_tests::coordinator::Coordinator;
@@ -18,19 +18,15 @@ use crate::usage::Used;
 
 /// Streams, each with a topic.
 const STREAMS: usize = 10;
-/// How long the cost is taken.
-const WHILE: Duration = Duration::from_secs(30);
+/// Over how many reports of each node the cost is taken.
+const REPORTS: u64 = 30;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Runs the bench with so many nodes (1,000 when nothing is said) and as many partitions.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
-    let nodes: usize = match arguments {
-        [] => 1_000,
-        [number] => number.parse().with_context(|| format!("{number}: a number of nodes is wanted"))?,
-        _ => bail!("bench fleet [NODES]"),
-    };
+    let nodes: usize = crate::count(arguments, "fleet [NODES]", 1_000)?;
     let servers = Servers::only(&[Server::Etcd, Server::Kafka])?;
     let brokers = servers.address(Server::Kafka);
     let per_topic = nodes.div_ceil(STREAMS);
@@ -60,10 +56,13 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let leads = |coordinator: &Coordinator| coordinator.metric("boom_coordinator_leader") == Some(1.0);
     let leader = coordinators.iter().position(leads).context("one leads")?;
     let (before, start) = (Used::of("", coordinators[leader].process()), Instant::now());
-    std::thread::sleep(WHILE);
+    let acknowledged = fleet.acknowledged();
+    let reported = || fleet.acknowledged() >= acknowledged + REPORTS * nodes as u64;
+    within_every(POLL, PATIENCE, reported, || format!("each node has reported {REPORTS} times"));
     let after = Used::of("", coordinators[leader].process());
     let cores = (after.cpu_seconds - before.cpu_seconds) / start.elapsed().as_secs_f64();
-    println!("the leader takes {cores:.3} cores, and has taken {:.0} MB at most", after.peak_mb);
+    let rate = (fleet.acknowledged() - acknowledged) as f64 / start.elapsed().as_secs_f64();
+    println!("the leader takes {cores:.3} cores for {rate:.0} reports a second, and {:.0} MB at most", after.peak_mb);
 
     let term = fleet.seen().map(|seen| seen.term).max().unwrap_or_default();
     coordinators.remove(leader).kill();

@@ -91,6 +91,15 @@ fn options(arguments: &[String]) -> anyhow::Result<Options> {
     Ok(options)
 }
 
+/// The one number that a bench may be given.
+fn count<T: std::str::FromStr>(arguments: &[String], usage: &str, otherwise: T) -> anyhow::Result<T> {
+    match arguments {
+        [] => Ok(otherwise),
+        [number] => number.parse().map_err(|_| anyhow::anyhow!("{number}: a number is wanted: bench {usage}")),
+        _ => bail!("bench {usage}"),
+    }
+}
+
 fn numbers<T: std::str::FromStr>(text: &str) -> Result<Vec<T>, T::Err> {
     text.split(',').filter(|part| !part.is_empty()).map(str::parse).collect()
 }
