@@ -153,9 +153,7 @@ impl Cluster {
                 partitions_unplaced: answer.partitions_unplaced,
                 lag: answer.lag,
                 lag_unknown: answer.lag_unknown,
-                saturated: answer
-                    .saturated
-                    .map(|saturated| Saturated { wants_nodes: saturated.wants_nodes, has_nodes: saturated.has_nodes }),
+                saturated: answer.saturated.map(Into::into),
             }),
         )
     }

@@ -142,13 +142,7 @@ impl Stats {
 
     /// Records how long an alert of a stream took from Kafka's timestamp to the committed result.
     pub fn record_stream(&self, stream: &str, latency: Duration) {
-        let mut streams = held(&self.streams);
-        if !streams.contains_key(stream) {
-            streams.insert(stream.to_owned(), StageStats::default());
-        }
-        if let Some(stats) = streams.get_mut(stream) {
-            stats.add(1, latency, Duration::ZERO);
-        }
+        held(&self.streams).entry(stream.to_owned()).or_default().add(1, latency, Duration::ZERO);
     }
 
     /// From Kafka's timestamp to the committed result, by stream.

@@ -51,11 +51,15 @@ impl Answers {
     }
 }
 
+/// The stream of an input, whose name begins with it.
+pub fn stream_of(source: &str) -> &str {
+    source.split('/').next().unwrap_or_default()
+}
+
 impl Tally {
-    /// Counts one alert of an input, whose name begins with that of its stream.
+    /// Counts one alert of an input.
     pub fn count(&mut self, survey: &str, source: &str, fate: Fate) {
-        let stream = source.split('/').next().unwrap_or_default();
-        let fates = self.alerts.entry((stream.to_owned(), survey.to_owned())).or_default();
+        let fates = self.alerts.entry((stream_of(source).to_owned(), survey.to_owned())).or_default();
         fates.consumed += 1;
         match fate {
             Fate::Decided => fates.decided += 1,

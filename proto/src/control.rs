@@ -5,6 +5,7 @@ use boom_plan::fleet::Note;
 use boom_plan::id::{NodeId, StreamId, Term};
 use boom_plan::orders::{Mode, OperatorCommand, Stream};
 use boom_plan::quota::NodeQuotas;
+use boom_plan::scale::Saturated;
 
 use crate::error::required;
 use crate::names::{mode, stage};
@@ -92,6 +93,18 @@ pub fn event(audit: &Audit, term: Term, time_unix_ms: u64) -> v1::Event {
         Audit::Unsound(version, _) => (Kind::Unsound, Some(version.0)),
     };
     v1::Event { time_unix_ms, term: term.0, kind: kind.into(), text: audit.to_string(), plan_version: version }
+}
+
+impl From<Saturated> for v1::Saturated {
+    fn from(Saturated { wants_nodes, has_nodes }: Saturated) -> Self {
+        Self { wants_nodes, has_nodes }
+    }
+}
+
+impl From<v1::Saturated> for Saturated {
+    fn from(v1::Saturated { wants_nodes, has_nodes }: v1::Saturated) -> Self {
+        Self { wants_nodes, has_nodes }
+    }
 }
 
 /// A stream with its name.

@@ -38,10 +38,7 @@ enum Past {
         #[arg(long, value_name = "TIME", value_parser = when::parse)]
         since: Option<u64>,
         #[command(flatten)]
-        control: ControlArgs,
-        /// Print a line of JSON for each
-        #[arg(long)]
-        json: bool,
+        asked: Asked,
     },
     /// Show what changed after one version of the plan, up to another one or up to now
     Diff {
@@ -50,35 +47,39 @@ enum Past {
         /// The later version
         to: Option<u64>,
         #[command(flatten)]
-        control: ControlArgs,
-        /// Print a line of JSON for each
-        #[arg(long)]
-        json: bool,
+        asked: Asked,
     },
     /// Show why a partition is where it is, or why a node has the workers that it has, and what it was before
     Why {
         /// A partition (STREAM/TOPIC/NUMBER) or a node
         subject: String,
         #[command(flatten)]
-        control: ControlArgs,
-        /// Print a line of JSON for each change
-        #[arg(long)]
-        json: bool,
+        asked: Asked,
     },
+}
+
+/// Whom to ask, and how to say it.
+#[derive(Debug, Args)]
+struct Asked {
+    #[command(flatten)]
+    control: ControlArgs,
+    /// Print a line of JSON for each commit
+    #[arg(long)]
+    json: bool,
 }
 
 impl Past {
     fn run(self) -> anyhow::Result<ExitCode> {
         let (commits, json) = match self {
-            Self::History { since, control, json } => {
+            Self::History { since, asked: Asked { control, json } } => {
                 let cluster = control.cluster()?;
                 (wait(history::history(&cluster, since.unwrap_or(0)))?, json)
             }
-            Self::Diff { from, to, control, json } => {
+            Self::Diff { from, to, asked: Asked { control, json } } => {
                 let cluster = control.cluster()?;
                 (history::between(wait(history::history(&cluster, 0))?, from, to)?, json)
             }
-            Self::Why { subject, control, json } => {
+            Self::Why { subject, asked: Asked { control, json } } => {
                 let cluster = control.cluster()?;
                 let told = async { Ok((now(&cluster, &subject).await?, history::history(&cluster, 0).await?)) };
                 let (now, history) = wait(told)?;

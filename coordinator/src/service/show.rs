@@ -75,9 +75,7 @@ pub(super) fn status(view: &View, leader: v1::Leader) -> v1::GetStatusResponse {
         partitions_unplaced,
         lag,
         lag_unknown,
-        saturated: view
-            .saturated
-            .map(|saturated| v1::Saturated { wants_nodes: saturated.wants_nodes, has_nodes: saturated.has_nodes }),
+        saturated: view.saturated.map(Into::into),
     }
 }
 

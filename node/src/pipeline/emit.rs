@@ -17,7 +17,7 @@ use crate::compute::Panicked;
 use crate::sink::{Emission, Progress, Sink};
 use crate::stats::{Stage, Stats};
 use crate::store::Store;
-use crate::tally::{Answers, Tally};
+use crate::tally::{Answers, Tally, stream_of};
 
 /// Results are committed about so often, and sooner when half of the batches that may be under way wait for it.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
@@ -235,8 +235,8 @@ fn measure(stats: &Stats, decided: &Decided, counts: impl Fn(&str) -> bool) {
         let waited = passed.timestamp.map(|sent| u64::try_from(since(sent)).unwrap_or(u64::MAX));
         let latency = waited.map_or_else(|| decided.arrived.elapsed(), Duration::from_millis);
         stats.record(Stage::EndToEnd, 1, latency, Duration::ZERO);
-        if let (Some(_), Some((stream, _))) = (passed.timestamp, passed.source.split_once('/')) {
-            stats.record_stream(stream, latency);
+        if passed.timestamp.is_some() {
+            stats.record_stream(stream_of(&passed.source), latency);
         }
     }
 }

@@ -68,18 +68,13 @@ impl World {
         self.after(1, Event::CoordinatorTick(i, life));
     }
 
-    /// Whether a coordinator runs; what comes to one that is paused comes when it goes on.
-    fn is_awake(&mut self, i: usize, event: Event) -> bool {
+    fn is_coordinator_awake(&mut self, i: usize, event: Event) -> bool {
         let process = &self.coordinators.0[i];
-        if process.machine.is_some() && process.paused > self.now {
-            self.after(process.paused - self.now, event);
-            return false;
-        }
-        process.machine.is_some()
+        self.is_awake(process.machine.is_some(), process.paused, event)
     }
 
     pub(super) fn coordinator_tick(&mut self, i: usize, life: u32) {
-        if life != self.coordinators.0[i].life || !self.is_awake(i, Event::CoordinatorTick(i, life)) {
+        if life != self.coordinators.0[i].life || !self.is_coordinator_awake(i, Event::CoordinatorTick(i, life)) {
             return;
         }
         self.tell_coordinator(i, CoordinatorEvent::Tick);
@@ -97,7 +92,7 @@ impl World {
     }
 
     pub(super) fn reach_coordinator(&mut self, i: usize, event: CoordinatorEvent) {
-        if self.is_awake(i, Event::ToCoordinator(i, event.clone())) {
+        if self.is_coordinator_awake(i, Event::ToCoordinator(i, event.clone())) {
             self.tell_coordinator(i, event);
         }
     }
@@ -208,7 +203,7 @@ impl World {
 
     pub(super) fn hear_etcd(&mut self, to: usize, life: u32, response: Response) {
         let again = Event::FromEtcd { to, life, response: response.clone() };
-        if self.coordinators.0[to].life != life || !self.is_awake(to, again) {
+        if self.coordinators.0[to].life != life || !self.is_coordinator_awake(to, again) {
             return;
         }
         let ends = |sent| leads_until(Time(sent), Span(TTL));

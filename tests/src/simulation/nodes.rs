@@ -168,14 +168,9 @@ impl World {
         self.note(|| format!("n{i} starts"));
     }
 
-    /// Whether a node runs; what comes to one that is paused comes when it goes on.
     fn is_node_awake(&mut self, i: usize, event: Event) -> bool {
         let process = &self.nodes.0[i];
-        if process.machine.is_some() && process.paused > self.now {
-            self.after(process.paused - self.now, event);
-            return false;
-        }
-        process.machine.is_some()
+        self.is_awake(process.machine.is_some(), process.paused, event)
     }
 
     pub(super) fn node_tick(&mut self, i: usize, life: u32) -> Result<(), String> {

@@ -124,6 +124,14 @@ impl World {
         self.queue.insert((self.now + delay, self.order), event);
     }
 
+    /// Whether a process runs now; what comes to one that is paused comes when it goes on.
+    pub(super) fn is_awake(&mut self, runs: bool, paused: u64, event: Event) -> bool {
+        if runs && paused > self.now {
+            self.after(paused - self.now, event);
+        }
+        runs && paused <= self.now
+    }
+
     pub(super) fn note(&mut self, text: impl FnOnce() -> String) {
         if self.keep == Keep::End && self.past.len() == LINES {
             self.past.pop_front();
