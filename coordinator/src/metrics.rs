@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
-use boom_plan::fleet::Standing;
+use boom_plan::fleet::{Lag, Standing};
 use boom_plan::message::Refusal;
 use boom_proto::v1::EventKind;
 use prometheus_client::encoding::text::encode;
@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::control::View;
-use crate::service::{Lag, behind, lag, partitions, standing};
+use crate::service::{behind, partitions, standing};
 
 /// Labels and their values; of enumerations, streams and nodes, which are bounded.
 type Labels = Vec<(&'static str, String)>;
@@ -153,7 +153,7 @@ impl Gauges {
             set(&self.partitions, vec![("state", state.to_owned())], count.into());
         }
         for stream in view.fleet.orders().streams.keys() {
-            let Lag { alerts, unknown } = lag(view, Some(stream));
+            let Lag { alerts, unknown } = view.fleet.lag(Some(stream));
             set(&self.lag, vec![("stream", stream.to_string())], alerts);
             set(&self.lag_unknown, vec![("stream", stream.to_string())], unknown.into());
             if let Some(behind) = behind(view, stream) {

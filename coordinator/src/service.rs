@@ -22,7 +22,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 pub use auth::Token;
-pub(crate) use show::{Lag, behind, lag, partitions, standing};
+pub(crate) use show::{behind, partitions, standing};
 
 use crate::Error;
 use crate::control::Control;

@@ -110,7 +110,7 @@ impl<'a> Load<'a> {
             (who.node.clone(), load)
         };
         let nodes = fleet.members().iter().filter(is_there).map(node).collect();
-        Self { nodes, arriving: fleet.arriving(), waiting: fleet.waiting(), memory }
+        Self { nodes, arriving: fleet.arriving(), waiting: fleet.lag(None).alerts, memory }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use boom_plan::fleet::{Member, PartitionFacts, Standing};
+use boom_plan::fleet::{Lag, Member, Standing};
 use boom_plan::id::{Partition, ProducerName, StreamId};
 use boom_plan::message::Report;
 use boom_plan::orders::OperatorCommand;
@@ -12,29 +12,6 @@ use boom_proto::control::Order;
 use boom_proto::v1;
 
 use crate::control::View;
-
-/// How many alerts wait, where that is known, and in how many partitions it is not.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Lag {
-    pub(crate) alerts: u64,
-    pub(crate) unknown: u32,
-}
-
-impl Lag {
-    fn add(mut self, facts: &PartitionFacts) -> Self {
-        match facts.lag() {
-            Some(lag) => self.alerts = self.alerts.saturating_add(lag),
-            None => self.unknown += 1,
-        }
-        self
-    }
-}
-
-/// The lag of a stream, or of all.
-pub(crate) fn lag(view: &View, of: Option<&StreamId>) -> Lag {
-    let topics = view.fleet.topics().iter().filter(|((stream, _), _)| of.is_none_or(|of| of == stream));
-    topics.flat_map(|(_, facts)| facts.partitions.values()).fold(Lag::default(), Lag::add)
-}
 
 /// How far behind the furthest partition of a stream is, as its owner said last; nothing when none says so.
 pub(crate) fn behind(view: &View, of: &StreamId) -> Option<Duration> {
@@ -64,7 +41,7 @@ pub(crate) fn standing(view: &View, of: &[Standing]) -> u32 {
 
 pub(super) fn status(view: &View, leader: v1::Leader) -> v1::GetStatusResponse {
     let [partitions_owned, partitions_revoking, partitions_unplaced] = partitions(view);
-    let Lag { alerts: lag, unknown: lag_unknown } = lag(view, None);
+    let Lag { alerts: lag, unknown: lag_unknown } = view.fleet.lag(None);
     v1::GetStatusResponse {
         leader: Some(leader),
         plan_version: view.plan.version.0,
@@ -122,7 +99,7 @@ fn stream(view: &View, id: &StreamId) -> Option<v1::StreamStatus> {
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let topics: BTreeSet<_> = view.fleet.topics().keys().filter(|(stream, _)| stream == id).collect();
     let partitions = topics.iter().map(|key| view.fleet.topics()[key].partitions.len()).sum();
-    let Lag { alerts: lag, unknown: lag_unknown } = lag(view, Some(id));
+    let Lag { alerts: lag, unknown: lag_unknown } = view.fleet.lag(Some(id));
     Some(v1::StreamStatus {
         stream: added.stream,
         topics: topics.iter().map(|(_, topic)| topic.to_string()).collect(),

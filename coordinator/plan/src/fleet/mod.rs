@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 pub use member::{Member, Standing};
-pub use topics::{LiveTopic, PartitionFacts, TopicFacts};
+pub use topics::{Lag, LiveTopic, PartitionFacts, TopicFacts};
 
 use crate::id::{NodeId, Partition, PlanVersion, ProducerName, StreamId, Topic};
 use crate::lease::Timing;
@@ -130,9 +130,10 @@ impl Fleet {
         self.arrivals.values().map(|(_, rate)| rate).sum()
     }
 
-    /// Alerts that wait, as far as that is known.
-    pub fn waiting(&self) -> u64 {
-        self.topics.values().flat_map(|topic| topic.partitions.values()).filter_map(PartitionFacts::lag).sum()
+    /// The lag of a stream, or of all.
+    pub fn lag(&self, of: Option<&StreamId>) -> Lag {
+        let topics = self.topics.iter().filter(|((stream, _), _)| of.is_none_or(|of| of == stream));
+        topics.flat_map(|(_, facts)| facts.partitions.values()).fold(Lag::default(), Lag::add)
     }
 
     /// What operators want.
@@ -303,8 +304,7 @@ impl Fleet {
                 }
             }
         }
-        let before = self.arrivals.get(cluster).map_or(now, |(at, _)| *at);
-        let rate = came * 1000 / now.since(before).0.max(1);
+        let rate = self.arrivals.get(cluster).map_or(0, |(at, _)| came * 1000 / now.since(*at).0.max(1));
         self.arrivals.insert(cluster.to_owned(), (now, rate));
         let streams = &self.orders.streams;
         self.arrivals.retain(|cluster, _| streams.values().any(|stream| stream.cluster == *cluster));

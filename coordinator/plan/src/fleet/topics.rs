@@ -54,6 +54,25 @@ impl PartitionFacts {
     }
 }
 
+/// How many alerts wait, where that is known, and in how many partitions it is not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Alerts that wait.
+    pub alerts: u64,
+    /// Partitions of which that is not known.
+    pub unknown: u32,
+}
+
+impl Lag {
+    pub(super) fn add(mut self, facts: &PartitionFacts) -> Self {
+        match facts.lag() {
+            Some(lag) => self.alerts = self.alerts.saturating_add(lag),
+            None => self.unknown += 1,
+        }
+        self
+    }
+}
+
 /// A topic of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicFacts {

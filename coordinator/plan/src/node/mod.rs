@@ -16,7 +16,7 @@ use crate::fleet::Release;
 use crate::id::{Incarnation, Partition, ProducerName, Sequence, Term};
 use crate::lease::Timing;
 use crate::message::{HoldState, Holding, NodeInfo, Position, Refusal, Register, Report, StageLoad};
-use crate::plan::{Ownership, Plan};
+use crate::plan::Plan;
 use crate::quota::Stage;
 use crate::reconcile::{Gate, ReleaseReason, Stale, Step, reconcile};
 use crate::time::{Span, Time};
@@ -186,7 +186,7 @@ impl Node {
         let (has_exited, has_news) = (false, false);
         #[rustfmt::skip]
         let node = Self { config, me, ended, gate, session, sequence, sent, lease, in_doubt, desired, holds, positions, stages,
-             pools, leaving, has_exited, has_news, reported };
+            pools, leaving, has_exited, has_news, reported };
         node
     }
 
@@ -286,19 +286,13 @@ impl Node {
         }
         self.positions.remove(&partition);
         self.has_news = true;
-        // One that is given back meanwhile is begun again at once: nobody waits for it, and to say now that it was let go of would be
-        // taken for the new hold.
-        let is_kept = self.leaving.is_none() && self.is_given(&partition);
-        if let Some(seen) = self.gate.version().filter(|_| self.session.is_member() && !is_kept) {
+        self.reconcile(actions);
+        // One that is given back meanwhile is begun again at once: nobody waits for it, and that it was let go of would be taken for the
+        // new hold.
+        let is_held = self.holds.contains_key(&partition);
+        if let Some(seen) = self.gate.version().filter(|_| self.session.is_member() && !is_held) {
             actions.push(Action::Released(Release { who: self.me.clone(), seen, partition }));
         }
-        self.reconcile(actions);
-    }
-
-    /// Whether the newest plan gives it to this incarnation.
-    fn is_given(&self, partition: &Partition) -> bool {
-        let entry = self.desired.as_ref().and_then(|plan| plan.owners.get(partition));
-        entry.is_some_and(|entry| entry.state == Ownership::Owned { owner: self.me.clone() })
     }
 
     fn leave(&mut self, now: Time, actions: &mut Vec<Action>) {

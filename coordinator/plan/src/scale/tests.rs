@@ -5,6 +5,10 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
+use crate::fleet::{LiveTopic, Observation};
+use crate::id::Offset;
+use crate::lease::Timing;
+use crate::orders::{Bounds, Orders, Start, Stream};
 
 /// Milliseconds of a step of the modelled node.
 const STEP: u64 = 50;
@@ -204,6 +208,23 @@ fn a_node_of_which_nothing_new_is_known_keeps_what_it_has_and_goes_on_resting() 
     let load = Load { nodes: BTreeMap::from([(name.clone(), node)]), arriving: 0, waiting: 0, memory: &memory };
     let decision = scale(&load, &Policy::default(), Time(200_000));
     assert_eq!((&decision.quotas[&name], decision.memory.rests), (&current, rests));
+}
+
+#[test]
+fn what_arrives_is_what_two_listings_differ_by() {
+    let mut fleet = Fleet::new(Timing::default(), Span(15_000));
+    let (survey, cluster) = ("ZTF".to_owned(), "k".to_owned());
+    let topics = "t".parse().unwrap();
+    let stream = Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds: Bounds::default() };
+    let orders = Orders { streams: [("s".parse().unwrap(), stream)].into(), ..Orders::default() };
+    fleet.apply(Observation::Ordered(orders), Time(0));
+    let mut arriving = |end, now| {
+        let ends = BTreeMap::from([(0, Some(Offset(end)))]);
+        let topics = vec![LiveTopic { topic: "t".parse().unwrap(), ends }];
+        fleet.apply(Observation::TopicsListed { cluster: "k".to_owned(), topics }, Time(now));
+        fleet.arriving()
+    };
+    assert_eq!([arriving(1_000, 0), arriving(3_000, 5_000), arriving(3_000, 10_000)], [0, 400, 0]);
 }
 
 #[test]
