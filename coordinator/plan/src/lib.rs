@@ -21,6 +21,7 @@ pub mod quota;
 pub mod reason;
 pub mod reconcile;
 pub mod scale;
+pub mod share;
 pub mod time;
 pub mod topics;
 
