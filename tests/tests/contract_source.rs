@@ -219,10 +219,10 @@ struct Partition {
 
 impl Source for Partition {
     fn run(&mut self, emit: &mut dyn FnMut(Packet) -> ControlFlow<()>) -> Result<(), SourceError> {
-        let (mut source, control, _events) = kafka::Kafka::open(&self.config).unwrap();
+        let (_reader, control, _events) = kafka::Kafka::open(&self.config).unwrap();
         control.add(self.partition.clone(), kafka::Start::Earliest);
         let mut left = self.packets;
-        source.run(&mut |packet| {
+        control.stream(&self.partition.stream).run(&mut |packet| {
             left -= 1;
             let flow = emit(packet);
             if left == 0 { ControlFlow::Break(()) } else { flow }
@@ -230,9 +230,9 @@ impl Source for Partition {
     }
 
     fn identity(&self) -> Result<Vec<String>, SourceError> {
-        let (source, control, _events) = kafka::Kafka::open(&self.config).unwrap();
+        let (_reader, control, _events) = kafka::Kafka::open(&self.config).unwrap();
         control.add(self.partition.clone(), kafka::Start::Earliest);
-        source.identity()
+        control.stream(&self.partition.stream).identity()
     }
 }
 

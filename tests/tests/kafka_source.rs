@@ -48,7 +48,8 @@ impl Running {
     }
 
     fn with(config: &Config) -> Self {
-        let (mut source, control, events) = Kafka::open(config).unwrap();
+        let (reader, control, events) = Kafka::open(config).unwrap();
+        let mut source = control.stream("ztf");
         let (positions, counters) = (Arc::clone(&config.positions), Arc::clone(&config.counters));
         let (given, held) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(())));
         let (to, gate) = (Arc::clone(&given), Arc::clone(&held));
@@ -59,6 +60,7 @@ impl Running {
                 ControlFlow::Continue(())
             };
             source.run(&mut emit).unwrap();
+            drop(reader);
         };
         Self { control, events, positions, counters, given, held, thread: Some(std::thread::spawn(run)) }
     }
@@ -150,6 +152,37 @@ fn a_full_queue_pauses_the_partitions_and_memory_stays_bounded() {
     }
     let counts = running.counters.get();
     assert!(counts.most_bytes < QUEUE as u64 + 60_000, "{counts:?}");
+}
+
+#[test]
+fn a_stream_of_which_nothing_is_taken_keeps_no_other_one_waiting_and_loses_nothing() {
+    const QUEUE: usize = 1 << 20;
+    let (flood, steady) = (Topic::make(brokers(), "untaken", 2), Topic::make(brokers(), "taken", 1));
+    let running = Running::start(brokers(), QUEUE);
+    for number in 0..2 {
+        flood.produce(number, 0..200, 50_000);
+        let untaken = Partition { stream: "lsst".to_owned(), ..partition(&flood, number) };
+        running.control.add(untaken, Start::Earliest);
+    }
+    let taken = partition(&steady, 0);
+    running.control.add(taken.clone(), Start::Earliest);
+    eventually("it pauses", || running.counters.get().pauses > 0);
+    for round in 1..=4 {
+        steady.produce(0, (round - 1) * 50..round * 50, 50_000);
+        running.wait_for(&taken, round as usize * 50);
+    }
+    assert_eq!(running.offsets(&taken), (0..200).collect::<Vec<_>>());
+    let waiting = running.counters.waiting()["lsst"];
+    assert!(waiting.packets > 0 && waiting.bytes < QUEUE as u64 + 60_000, "{waiting:?}");
+    let mut offsets = BTreeMap::<String, Vec<u64>>::new();
+    let mut left = 400;
+    let taken = running.control.stream("lsst").run(&mut |packet| {
+        offsets.entry(packet.source.to_string()).or_default().push(packet.offset);
+        left -= 1;
+        if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    taken.unwrap();
+    assert!(offsets.len() == 2 && offsets.values().all(|offsets| *offsets == (0..200).collect::<Vec<_>>()));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use boom_node::books::Books;
 use boom_node::catalogs::Catalogs;
 use boom_node::compute::Compute;
 use boom_node::config::Schemas as Settings;
-use boom_node::pipeline::{Gate, Item, Pipeline, Pools};
+use boom_node::pipeline::{Gate, Item, Pipeline, Pools, entrance};
 use boom_node::schemas::Schemas;
 use boom_node::sink::Progress;
 use boom_node::sink::files::Files;
@@ -33,7 +33,7 @@ use boom_tests::eventually::in_time;
 use boom_tests::output::dead_letters;
 use boom_tests::packets::simulated;
 use boom_tests::registry::{Answers, NOBODYS, PASSWORD, Registry, USER, V11, framed, framed_by_two_majors};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
@@ -200,14 +200,15 @@ async fn run(packets: Vec<Vec<u8>>, decoder: Arc<Decoder>, schemas: Arc<Schemas>
         batch_wait: Duration::ZERO,
         suspend_after: 0,
     });
-    let (sender, queue) = mpsc::channel(64);
+    let (entrance, queue) = entrance(64);
+    let sender = entrance.open("");
     for (offset, bytes) in (0..).zip(packets) {
         let (source, name) = (Arc::from("lsst/0"), offset.to_string());
         let packet =
             Packet { source, assignment: 0, offset, name, timestamp: None, bytes, retry_of: None, fault: None };
         sender.try_send(Item::Packet(packet)).unwrap();
     }
-    drop(sender);
+    drop((entrance, sender));
     let ran = pipeline.run(queue, opened.unwrap().0, Progress::new(), Books::default()).await;
     ran.unwrap().0
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use boom_client::kafka::Connection;
-use boom_plan::id::{Partition, ProducerName};
+use boom_plan::id::{Partition, ProducerName, StreamId};
 use boom_plan::node::Event;
 use boom_plan::orders::{self, Stream};
 use boom_plan::quota;
@@ -20,16 +20,13 @@ use tokio_util::sync::CancellationToken;
 use super::fences::Fences;
 use super::{Parts, Shared, Teller};
 use crate::books::Books;
-use crate::pipeline::{Begin, End, Error as PipelineError, Item, Pipeline};
+use crate::pipeline::{Begin, End, Entrance, Error as PipelineError, Item, Pipeline, entrance};
 use crate::positions::Positions;
 use crate::sink::Progress;
 use crate::sink::kafka::{Committed, Config as Output, Error as SinkError, Kafka as Results, read_committed};
 use crate::source::kafka::{self as source, Control, Kafka as Source};
 use crate::source::{Source as _, SourceError};
 use crate::store::Store;
-
-/// Items that may wait between the readers and the pipeline.
-const QUEUE: usize = 256;
 
 /// An incarnation that ended by an error of its own begins anew after so long.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -136,8 +133,15 @@ struct ToStart {
     stream: Stream,
 }
 
-/// The readers of an incarnation, by cluster.
-type Readers = BTreeMap<String, Control>;
+/// What an incarnation reads.
+struct Reading {
+    entrance: Entrance,
+    /// The readers, by cluster.
+    readers: BTreeMap<String, Control>,
+    /// Where each stream enters the pipeline.
+    streams: BTreeMap<StreamId, mpsc::Sender<Item>>,
+    tasks: JoinSet<Result<(), Error>>,
+}
 
 impl<S: Store + Clone> Life<S> {
     async fn run(self, mut todo: mpsc::UnboundedReceiver<Step>) -> Result<(), Error> {
@@ -145,13 +149,14 @@ impl<S: Store + Clone> Life<S> {
         let output = Output { name, ..self.parts.output.clone() };
         let (compute, provenance) = (self.parts.pipeline.compute.clone(), Arc::clone(&self.parts.provenance));
         let sink = Results::open(output, compute, provenance, self.stop.clone()).await?;
-        let (items, queue) = mpsc::channel(QUEUE);
+        // A batch of each stream waits before the pipeline, and as much in it: what is more waits in the readers.
+        let (entrance, queue) = entrance(self.parts.pipeline.batch);
         let (gate, positions) = (self.shared.gate(self.who.clone()), Arc::clone(&self.positions));
         let pipeline = Arc::new(Pipeline { gate, positions, ..self.parts.pipeline.clone() });
         let mut tasks = JoinSet::new();
         let ran = pipeline.run(queue, sink, Progress::new(), Books::default());
         tasks.spawn(async { ran.await.map(drop).map_err(Error::from) });
-        let mut readers = Readers::new();
+        let mut reading = Reading { entrance, readers: BTreeMap::new(), streams: BTreeMap::new(), tasks };
         loop {
             tokio::select! {
                 step = todo.recv() => {
@@ -160,9 +165,9 @@ impl<S: Store + Clone> Life<S> {
                     while let Ok(step) = todo.try_recv() {
                         steps.push(step);
                     }
-                    self.carry_out(steps, &mut readers, &items, &mut tasks).await?;
+                    self.carry_out(steps, &mut reading).await?;
                 }
-                Some(ended) = tasks.join_next() => match ended {
+                Some(ended) = reading.tasks.join_next() => match ended {
                     Ok(Err(Error::Pipeline(PipelineError::Sink(SinkError::Fenced { name })))) => {
                         tracing::warn!(%name, "Kafka refuses this producer: another node has its partitions");
                         return Ok(());
@@ -174,26 +179,20 @@ impl<S: Store + Clone> Life<S> {
         }
     }
 
-    async fn carry_out(
-        &self,
-        steps: Vec<Step>,
-        readers: &mut Readers,
-        items: &mpsc::Sender<Item>,
-        tasks: &mut JoinSet<Result<(), Error>>,
-    ) -> Result<(), Error> {
+    async fn carry_out(&self, steps: Vec<Step>, reading: &mut Reading) -> Result<(), Error> {
         let mut starts = Vec::new();
         for step in steps {
             match step {
                 Step::Start { partition, stream, .. } => starts.push(ToStart { partition, stream }),
                 Step::Release { partition, .. } => {
                     // What is to be started before it is: the order of both must stay.
-                    self.start(std::mem::take(&mut starts), readers, items, tasks).await?;
-                    self.release(partition, readers, items, tasks).await;
+                    self.start(std::mem::take(&mut starts), reading).await?;
+                    self.release(partition, reading).await;
                 }
                 Step::Resize { stage, quota } => self.resize(stage, quota.workers),
             }
         }
-        self.start(starts, readers, items, tasks).await
+        self.start(starts, reading).await
     }
 
     /// Without a way to hand work over, a stage keeps one worker at least.
@@ -206,13 +205,7 @@ impl<S: Store + Clone> Life<S> {
     }
 
     /// Fences, reads the progress, then begins to read: in this order.
-    async fn start(
-        &self,
-        starts: Vec<ToStart>,
-        readers: &mut Readers,
-        items: &mpsc::Sender<Item>,
-        tasks: &mut JoinSet<Result<(), Error>>,
-    ) -> Result<(), Error> {
+    async fn start(&self, starts: Vec<ToStart>, reading: &mut Reading) -> Result<(), Error> {
         if starts.is_empty() {
             return Ok(());
         }
@@ -220,8 +213,8 @@ impl<S: Store + Clone> Life<S> {
         self.fences.wait().await?;
         let committed = read_committed(connection, progress, self.stop.clone()).await?;
         for ToStart { partition, stream } in starts {
-            let reader = self.reader(&partition, &stream, readers, items, tasks)?;
-            self.read(partition, &stream, &reader, (items, &committed)).await;
+            let (reader, items) = self.reader(&partition, &stream, reading)?;
+            self.read(partition, &stream, &reader, (&items, &committed)).await;
         }
         Ok(())
     }
@@ -254,20 +247,17 @@ impl<S: Store + Clone> Life<S> {
     }
 
     /// Lets go of a partition; tells it when everything of it is committed.
-    async fn release(
-        &self,
-        partition: Partition,
-        readers: &Readers,
-        items: &mpsc::Sender<Item>,
-        tasks: &mut JoinSet<Result<(), Error>>,
-    ) {
+    async fn release(&self, partition: Partition, reading: &mut Reading) {
         let read = as_read(&partition);
-        readers.values().for_each(|reader| reader.remove(&read));
+        reading.readers.values().for_each(|reader| reader.remove(&read));
         let (done, over) = oneshot::channel();
         let end = End { source: Arc::from(partition.to_string()), done };
+        // Behind what came of it; of a stream that never began nothing did.
+        let items = reading.streams.get(&partition.stream).cloned();
+        let items = items.unwrap_or_else(|| reading.entrance.open(partition.stream.as_str()));
         let _ = items.send(Item::End(end)).await;
         let (teller, who) = (self.teller.clone(), self.who.clone());
-        tasks.spawn(async move {
+        reading.tasks.spawn(async move {
             // An error means that the pipeline has ended: then nothing was released.
             if over.await.is_ok() {
                 teller.tell(Event::Released { who, partition }).await;
@@ -276,60 +266,79 @@ impl<S: Store + Clone> Life<S> {
         });
     }
 
-    /// The reader of a stream's cluster, which is started when it is needed.
+    /// The reader of a stream's cluster and the stream's way into the pipeline, which are opened when they are needed.
     fn reader(
         &self,
         partition: &Partition,
         stream: &Stream,
-        readers: &mut Readers,
-        items: &mpsc::Sender<Item>,
-        tasks: &mut JoinSet<Result<(), Error>>,
-    ) -> Result<Control, Error> {
-        if let Some(reader) = readers.get(&stream.cluster) {
-            return Ok(reader.clone());
+        reading: &mut Reading,
+    ) -> Result<(Control, mpsc::Sender<Item>), Error> {
+        let reader = match reading.readers.get(&stream.cluster) {
+            Some(reader) => reader.clone(),
+            None => {
+                let name = partition.stream.to_string();
+                let unknown = || Error::Cluster { stream: name, cluster: stream.cluster.clone() };
+                let connection = self.parts.clusters.get(&stream.cluster).ok_or_else(unknown)?;
+                let control = self.open(connection, &mut reading.tasks)?;
+                reading.readers.insert(stream.cluster.clone(), control.clone());
+                control
+            }
+        };
+        if let Some(items) = reading.streams.get(&partition.stream) {
+            return Ok((reader, items.clone()));
         }
-        let unknown = || Error::Cluster { stream: partition.stream.to_string(), cluster: stream.cluster.clone() };
-        let connection = self.parts.clusters.get(&stream.cluster).ok_or_else(unknown)?;
-        let control = self.open(connection, items.clone(), tasks)?;
-        readers.insert(stream.cluster.clone(), control.clone());
-        Ok(control)
+        let items = reading.entrance.open(partition.stream.as_str());
+        reading.streams.insert(partition.stream.clone(), items.clone());
+        let (mut packets, to) = (reader.stream(partition.stream.as_str()), items.clone());
+        let read = move || {
+            packets.run(&mut |packet| match to.blocking_send(packet.into()) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            })
+        };
+        thread(format!("source {}", partition.stream), &mut reading.tasks, read)?;
+        Ok((reader, items))
     }
 
-    fn open(
-        &self,
-        connection: &Connection,
-        items: mpsc::Sender<Item>,
-        tasks: &mut JoinSet<Result<(), Error>>,
-    ) -> Result<Control, Error> {
+    fn open(&self, connection: &Connection, tasks: &mut JoinSet<Result<(), Error>>) -> Result<Control, Error> {
         let config = source::Config {
             connection: connection.clone(),
             group: self.parts.group.clone(),
             queue_bytes: self.parts.queue_bytes,
+            shares: Arc::clone(&self.parts.pipeline.pools.shares),
             positions: Arc::clone(&self.positions),
             counters: Arc::clone(&self.parts.pipeline.stats.source),
         };
-        let (mut reader, control, events) = Source::open(&config)?;
-        let (ended, end) = oneshot::channel();
+        let (reader, control, events) = Source::open(&config)?;
         let read = move || {
-            let outcome = reader.run(&mut |packet| match items.blocking_send(packet.into()) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            });
-            let _ = ended.send(outcome);
+            let outcome = reader.wait();
             // Who listens to the events ends with the reader.
-            drop(events);
+            drop((reader, events));
+            outcome
         };
-        let thread = std::thread::Builder::new().name("source".to_owned()).spawn(read);
-        thread.map_err(|error| Error::Thread(format!("the source's thread does not start: {error}")))?;
+        thread("source".to_owned(), tasks, read)?;
         let (stop, until) = (control.clone(), self.stop.clone());
-        tasks.spawn(async move { Ok(end.await.unwrap_or(Ok(()))?) });
-        // The reader holds the pipeline's entrance: it must end with the incarnation, however that ends.
+        // The readers of its streams hold the pipeline's entrance: they must end with the incarnation, however that ends.
         tokio::spawn(async move {
             until.cancelled().await;
             stop.stop();
         });
         Ok(control)
     }
+}
+
+/// A thread that reads; its end is that of a task.
+fn thread(
+    name: String,
+    tasks: &mut JoinSet<Result<(), Error>>,
+    read: impl FnOnce() -> Result<(), SourceError> + Send + 'static,
+) -> Result<(), Error> {
+    let (ended, end) = oneshot::channel();
+    let run = move || drop(ended.send(read()));
+    let thread = std::thread::Builder::new().name(name).spawn(run);
+    thread.map_err(|error| Error::Thread(format!("the source's thread does not start: {error}")))?;
+    tasks.spawn(async move { Ok(end.await.unwrap_or(Ok(()))?) });
+    Ok(())
 }
 
 /// A partition as the source names it.

@@ -1,6 +1,6 @@
 //! What a node shows Prometheus. The numbers are read from where they are measured when they are asked for; nothing is counted here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use boom_plan::id::Partition;
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::load::Meter;
 use crate::pipeline::Pools;
+use crate::source::kafka::Waiting;
 use crate::stage::filter::Filters;
 use crate::stats::{Stage, StageStats, Stats};
 use crate::tally::{Answers, Fates, Tally};
@@ -133,14 +134,18 @@ impl Node {
             ("source_removed", "Records that retention had removed before they were read", counts.removed),
             ("source_made_anew", "Partitions of topics that were deleted and made anew", counts.made_anew),
             ("source_missing", "Partitions that were not there", counts.missing),
-            ("source_pauses", "How often reading was paused, since the queue was full", counts.pauses),
+            ("source_pauses", "How often reading of a stream was paused, since its queue was full", counts.pauses),
             ("source_group_failures", "Failed commits of the consumers' group", counts.group_failures),
             ("source_renewals", "New clients of Kafka after one that heard nothing any more", counts.renewals),
         ];
         for (name, help, count) in counted {
             counter(encoder, name, help, count)?;
         }
-        Ok(())
+        let waiting = self.stats.source.waiting();
+        let (alerts, bytes) =
+            ("Alerts that wait to be taken by the stages", "Bytes of the alerts that wait to be taken");
+        by_stream(encoder, ("stream_queue_alerts", alerts, None), &waiting, |of| of.packets)?;
+        by_stream(encoder, ("stream_queue", bytes, Some(&Unit::Bytes)), &waiting, |of| of.bytes)
     }
 
     fn stages(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
@@ -217,6 +222,20 @@ fn latencies(
 
 /// A number of a row of counts.
 type Column<T> = fn(&T) -> u64;
+
+fn by_stream(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help, unit): (&str, &str, Option<&Unit>),
+    waiting: &BTreeMap<String, Waiting>,
+    value: Column<Waiting>,
+) -> Encoded {
+    let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+    for (stream, of) in waiting {
+        let labels = [("stream", stream.as_str())];
+        ConstGauge::new(value(of) as f64).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
 
 fn by_partition(
     encoder: &mut DescriptorEncoder<'_>,

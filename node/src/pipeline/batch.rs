@@ -27,6 +27,7 @@ use crate::store::{Error, Store};
 
 /// A batch that is stored.
 struct Stored {
+    stream: Arc<str>,
     packets: Arc<Vec<Packet>>,
     received: Arc<Vec<Received>>,
     ingested: Vec<Ingested>,
@@ -50,7 +51,7 @@ impl<S: Store> Pipeline<S> {
     pub(super) async fn batch(
         self: Arc<Self>,
         sequence: Sequence,
-        packets: Vec<Packet>,
+        (stream, packets): (Arc<str>, Vec<Packet>),
         turn: Turn,
         place: Place,
     ) -> Result<Decided, Error> {
@@ -67,7 +68,7 @@ impl<S: Store> Pipeline<S> {
         let packets = Arc::new(packets);
         let (decoder, of) = (Arc::clone(&self.decoder), Arc::clone(&packets));
         let Decoded { received, mut dead } =
-            self.stage(quota::Stage::Ingest, packets.len(), move || decode(&decoder, &of)).await?;
+            self.stage(quota::Stage::Ingest, (&stream, packets.len()), move || decode(&decoder, &of)).await?;
         let received = Arc::new(received);
 
         let waiting = Instant::now();
@@ -76,7 +77,7 @@ impl<S: Store> Pipeline<S> {
         storing.done();
         self.stats.record(Stage::Store, received.len(), waiting.elapsed(), Duration::ZERO);
 
-        let stored = Arc::new(Stored { packets, received, ingested });
+        let stored = Arc::new(Stored { stream, packets, received, ingested });
         let enriched = self.enrich(sequence, &stored).await?;
         let Filtered { filters, sources, verdicts, results, fallen } =
             self.filter(Arc::clone(&stored), enriched).await?;
@@ -93,23 +94,24 @@ impl<S: Store> Pipeline<S> {
         let (enricher, now) = (Arc::clone(&self.enricher), (self.clock)());
         let of = Arc::clone(stored);
         let work = move || enrich(&enricher, &of, now);
-        let (enriched, documents) = self.stage(quota::Stage::Enrich, stored.received.len(), work).await?;
+        let (enriched, documents) =
+            self.stage(quota::Stage::Enrich, (&stored.stream, stored.received.len()), work).await?;
         self.store.complete(sequence, documents).await?;
         Ok(enriched)
     }
 
     async fn filter(&self, stored: Arc<Stored>, enriched: AllEnriched) -> Result<Filtered, Error> {
         let (filters, stats, now) = (self.filters.borrow().clone(), Arc::clone(&self.stats), (self.clock)());
-        let alerts = stored.received.len();
+        let (stream, alerts) = (Arc::clone(&stored.stream), stored.received.len());
         let work = move || filter(filters, &stored, enriched, now, &stats);
-        Ok(self.stage(quota::Stage::Filter, alerts, work).await?)
+        Ok(self.stage(quota::Stage::Filter, (&stream, alerts), work).await?)
     }
 
-    /// Runs a stage's work on so many alerts on a compute thread, when its pool has a place, and measures it.
+    /// Runs a stage's work on so many alerts of a stream on a compute thread, when its pool has a place, and measures it.
     async fn stage<T: Send + 'static>(
         &self,
         stage: quota::Stage,
-        alerts: usize,
+        (stream, alerts): (&Arc<str>, usize),
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Panicked> {
         let entered = Instant::now();
@@ -119,7 +121,7 @@ impl<S: Store> Pipeline<S> {
             let begun = Instant::now();
             (work(), begun.elapsed())
         };
-        let _place = self.pools.of(stage).enter(alerts).await;
+        let _place = self.pools.of(stage).enter(stream, alerts).await;
         let (result, busy) = self.compute.run(timed).await?;
         self.stats.record(stage.into(), alerts, entered.elapsed(), busy);
         Ok(result)

@@ -1,17 +1,19 @@
-//! Emit: takes batches in the order of the input and commits them about ten times a second.
+//! Emit: takes batches in the order of their lane and commits them about ten times a second: the batches of a stream wait for those before them, and for
+//! no other stream's.
 //!
 //! What is committed is put together right before the commit, from all batches that wait, without the inputs that the gate withholds. An
 //! input of which something was withheld is halted until it begins again: nothing later of it may be committed past the gap.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{Answer, Begin, Decided, End, Error, Gate, Passed, Pipeline, Work};
+use super::{Answer, Begin, Decided, End, Error, Gate, Lane, Passed, Pipeline, Work};
 use crate::books::{Books, Verdict};
 use crate::compute::Panicked;
 use crate::sink::{Emission, Progress, Sink};
@@ -22,7 +24,13 @@ use crate::tally::{Answers, Tally, stream_of};
 /// Results are committed about so often, and sooner when half of the batches that may be under way wait for it.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
 
-type Running = JoinHandle<Result<Decided, crate::store::Error>>;
+/// What came and is not taken, lane by lane, in its order: no more batches than may be under way, and what inputs begin and end.
+struct Lanes {
+    work: mpsc::Receiver<(Lane, Work)>,
+    is_over: bool,
+    /// The one that was taken from last is the last: none waits for a commit more because another has more that is done.
+    waiting: VecDeque<(Lane, VecDeque<Work>)>,
+}
 
 /// The end of a pipeline.
 pub(super) struct Emitter<S, K> {
@@ -37,8 +45,10 @@ pub(super) struct Emitter<S, K> {
 
 /// What the emitter sees next.
 enum Next {
-    Decided(Decided),
-    Work(Option<Work>),
+    Decided(Box<Decided>),
+    Begin(Begin),
+    End(End),
+    Over,
     Due,
 }
 
@@ -48,22 +58,21 @@ impl<S: Store, K: Sink> Emitter<S, K> {
         Self { pipeline, sink, progress, books, halted, open, due: Instant::now() + COMMIT_EVERY }
     }
 
-    pub(super) async fn run(mut self, mut work: mpsc::Receiver<Work>) -> Result<(Books, K), Error<K::Error>> {
-        let mut running: Option<Running> = None;
+    pub(super) async fn run(mut self, work: mpsc::Receiver<(Lane, Work)>) -> Result<(Books, K), Error<K::Error>> {
+        let mut lanes = Lanes { work, is_over: false, waiting: VecDeque::new() };
         loop {
-            match self.next(&mut running, &mut work).await? {
+            match self.next(&mut lanes).await? {
                 Next::Decided(decided) => {
-                    self.open.push(decided);
+                    self.open.push(*decided);
                     // A batch keeps its place until it is committed: half of the places never wait for the time.
                     if self.open.len() * 2 >= self.pipeline.batches_in_flight || Instant::now() >= self.due {
                         self.commit().await?;
                     }
                 }
                 Next::Due => self.commit().await?,
-                Next::Work(Some(Work::Batch(batch))) => running = Some(batch),
-                Next::Work(Some(Work::Begin(begin))) => self.begin(begin),
-                Next::Work(Some(Work::End(end))) => self.end(end).await?,
-                Next::Work(None) => {
+                Next::Begin(begin) => self.begin(begin),
+                Next::End(end) => self.end(end).await?,
+                Next::Over => {
                     self.commit().await?;
                     return Ok((self.books, self.sink));
                 }
@@ -72,11 +81,7 @@ impl<S: Store, K: Sink> Emitter<S, K> {
     }
 
     /// The next batch that is done, or what comes after it, or that it is time to commit what waits.
-    async fn next(
-        &mut self,
-        running: &mut Option<Running>,
-        work: &mut mpsc::Receiver<Work>,
-    ) -> Result<Next, Error<K::Error>> {
+    async fn next(&mut self, lanes: &mut Lanes) -> Result<Next, Error<K::Error>> {
         let due = (!self.open.is_empty()).then_some(self.due);
         let due = async move {
             match due {
@@ -84,16 +89,7 @@ impl<S: Store, K: Sink> Emitter<S, K> {
                 Some(due) => tokio::time::sleep_until(due).await,
             }
         };
-        let next = async {
-            match running {
-                Some(batch) => {
-                    let decided = batch.await.map_err(Panicked::from)??;
-                    *running = None;
-                    Ok::<_, Error<K::Error>>(Next::Decided(decided))
-                }
-                None => Ok(Next::Work(work.recv().await)),
-            }
-        };
+        let next = std::future::poll_fn(|cx| lanes.poll_next(cx));
         tokio::select! { biased; next = next => next, () = due => Ok(Next::Due) }
     }
 
@@ -213,6 +209,47 @@ impl<S: Store, K: Sink> Emitter<S, K> {
         }
         list.iter().zip(answers).for_each(|(filter, answers)| tally.answered(&filter.name, answers));
         void
+    }
+}
+
+impl Lanes {
+    fn put(&mut self, lane: Lane, work: Work) {
+        match self.waiting.iter_mut().find(|(of, _)| *of == lane) {
+            Some((_, waiting)) => waiting.push_back(work),
+            None => self.waiting.push_back((lane, VecDeque::from([work]))),
+        }
+    }
+
+    /// What is done, or can be done, at the front of a lane.
+    fn poll_next<E: std::error::Error>(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, Error<E>>> {
+        while !self.is_over {
+            match self.work.poll_recv(cx) {
+                Poll::Ready(Some((lane, work))) => self.put(lane, work),
+                Poll::Ready(None) => self.is_over = true,
+                Poll::Pending => break,
+            }
+        }
+        self.waiting.retain(|(_, lane)| !lane.is_empty());
+        for at in 0..self.waiting.len() {
+            let lane = &mut self.waiting[at].1;
+            let done = match lane.front_mut() {
+                Some(Work::Batch(batch)) => match Pin::new(batch).poll(cx) {
+                    Poll::Ready(decided) => Some(decided),
+                    Poll::Pending => continue,
+                },
+                _ => None,
+            };
+            let next = match (done, lane.pop_front()) {
+                (Some(decided), _) => Next::Decided(Box::new(decided.map_err(Panicked::from)??)),
+                (None, Some(Work::Begin(begin))) => Next::Begin(begin),
+                (None, Some(Work::End(end))) => Next::End(end),
+                (None, _) => continue,
+            };
+            let taken_from = self.waiting.remove(at);
+            self.waiting.extend(taken_from);
+            return Poll::Ready(Ok(next));
+        }
+        if self.is_over && self.waiting.is_empty() { Poll::Ready(Ok(Next::Over)) } else { Poll::Pending }
     }
 }
 

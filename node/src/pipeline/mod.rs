@@ -3,32 +3,44 @@
 //! Each batch is one task that reads top to bottom: decode, store, enrich, filter. Decoding, enriching and filtering of different batches run
 //! side by side on the compute threads; committing keeps the order of the input, and storing the order that the store needs, so that the same
 //! input gives the same answer whatever the number of threads. How many batches may be under way is bounded, and so is memory.
+//!
+//! **A batch holds packets of one stream only**, so what is so of a stream is so of a batch. Streams share the pipeline by their weights, and none of them
+//! waits for another's batches to be through: who begins next is decided in `intake.rs`, who may have how many places in `room.rs`, who is worked on
+//! next in `pool.rs`; each stream is committed in its own order. Inputs of which nobody says that they are streams (files) are one stream together.
 
 mod batch;
 mod emit;
+mod intake;
 mod item;
 mod order;
+mod room;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use boom_plan::id::StreamId;
 use boom_plan::quota;
+use boom_plan::share::StreamShare;
 use boom_sky::schema::Decoder;
 use boom_store::documents::Sequence;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
 use self::emit::Emitter;
+pub use self::intake::{Entrance, Intake, entrance};
+use self::intake::{Making, Next};
 pub use self::item::{Begin, End, Item};
 use self::order::{Turn, Turns};
+use self::room::Room;
 use crate::books::{Books, Fate, Verdict};
 use crate::compute::{Compute, Panicked};
 use crate::pool::Pool;
 use crate::positions::Positions;
 use crate::schemas::Schemas;
+use crate::shares::Shares;
 use crate::sink::{Progress, Sink};
 use crate::source::Packet;
 use crate::stage::DeadLetter;
@@ -36,7 +48,7 @@ use crate::stage::enrich::Enricher;
 use crate::stage::filter::Filters;
 use crate::stage::record::ResultRecord;
 use crate::stats::Stats;
-use crate::store::Store;
+use crate::store::{Order, Store};
 
 /// Why a pipeline stopped before its input ended.
 #[derive(Debug, thiserror::Error)]
@@ -81,13 +93,14 @@ pub struct Pipeline<S> {
     pub batch: usize,
     /// Batches that may be under way.
     pub batches_in_flight: usize,
-    /// How long packets wait for others to travel with, while batches are under way.
+    /// How long packets wait for others of their stream to travel with, while batches are under way; as many times longer, up to
+    /// four, as there are streams that have something to do.
     pub batch_wait: Duration,
     /// A filter that fails on so many alerts in a row is suspended; 0: never.
     pub suspend_after: u64,
 }
 
-/// The pools of the stages that compute.
+/// The pools of the stages that compute, and what each stream may take of them.
 #[derive(Debug)]
 pub struct Pools {
     /// Packets to alerts.
@@ -96,12 +109,23 @@ pub struct Pools {
     pub enrich: Pool,
     /// Filters.
     pub filter: Pool,
+    /// What streams may take.
+    pub shares: Arc<Shares>,
 }
 
 impl Pools {
     /// So many workers for each.
     pub fn even(workers: usize) -> Self {
-        Self { ingest: Pool::new(workers), enrich: Pool::new(workers), filter: Pool::new(workers) }
+        let shares = Arc::<Shares>::default();
+        let pool = |stage| Pool::new(stage, workers, Arc::clone(&shares));
+        let [ingest, enrich, filter] = quota::Stage::ALL.map(pool);
+        Self { ingest, enrich, filter, shares }
+    }
+
+    /// What streams may take from now on. What is under way goes on.
+    pub fn set_shares(&self, shares: BTreeMap<StreamId, StreamShare>) {
+        self.shares.set(shares);
+        quota::Stage::ALL.into_iter().for_each(|stage| self.of(stage).look_again());
     }
 
     /// The pool of a stage.
@@ -136,7 +160,10 @@ impl std::fmt::Debug for Gate {
     }
 }
 
-/// What goes to the emitter, in the order of the input.
+/// Whose order is kept: of what is in one lane, that of the input. Each stream has its own, unless the store wants all in one order.
+type Lane = Arc<str>;
+
+/// What goes to the emitter, in the order of its lane.
 enum Work {
     Batch(JoinHandle<Result<Decided, crate::store::Error>>),
     Begin(Begin),
@@ -169,7 +196,7 @@ struct Decided {
 /// The place of a batch among those that may be under way; it is free again when this is dropped.
 struct Place {
     stats: Arc<Stats>,
-    _permit: OwnedSemaphorePermit,
+    _in_room: room::Place,
 }
 
 impl Drop for Place {
@@ -187,13 +214,13 @@ struct Answer {
 }
 
 impl<S: Store> Pipeline<S> {
-    /// Runs until `items` ends, then commits what is left and gives the books. `progress` and `books` are where an earlier run had come to.
+    /// Runs until the entrance is closed, then commits what is left and gives the books. `progress` and `books` are where an earlier run had come to.
     ///
     /// # Errors
     /// What is not one packet's own fault: the store, the sink, a defect. What was committed before stays committed.
     pub async fn run<K: Sink>(
         self: Arc<Self>,
-        items: mpsc::Receiver<Item>,
+        intake: Intake,
         sink: K,
         progress: Progress,
         books: Books,
@@ -201,51 +228,28 @@ impl<S: Store> Pipeline<S> {
         let (work, decided) = mpsc::channel(self.batches_in_flight);
         let emitter = Emitter::new(Arc::clone(&self), sink, progress, books);
         let emitter = tokio::spawn(emitter.run(decided));
-        self.feed(items, work).await;
+        self.feed(intake, work).await;
         emitter.await.map_err(|error| Error::Panicked(Panicked::from(error)))?
     }
 
-    /// Makes batches of what flows in, until it ends or the emitter has failed, whose error then says why.
-    async fn feed(self: Arc<Self>, mut items: mpsc::Receiver<Item>, work: mpsc::Sender<Work>) {
-        let room = Arc::new(Semaphore::new(self.batches_in_flight));
+    /// Begins batches of what flows in, until it ends or the emitter has failed, whose error then says why.
+    async fn feed(self: Arc<Self>, mut intake: Intake, work: mpsc::Sender<(Lane, Work)>) {
+        let room = Arc::new(Room::new(self.batches_in_flight));
+        let making = Making { batch: self.batch, wait: self.batch_wait, shares: &self.pools.shares };
         let mut turns = Turns::default();
-        let mut inputs = Inputs::default();
         let mut sequence = 0;
-        let mut came = Vec::new();
-        loop {
-            let permit = Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed");
-            if items.recv_many(&mut came, self.batch).await == 0 {
-                return;
-            }
-            if room.available_permits() + 1 < self.batches_in_flight {
-                self.wait_for_company(&mut items, &mut came).await;
-            }
-            let mut permit = Some(permit);
-            for part in inputs.split(came.drain(..)) {
-                let next = match part {
-                    Part::Order(work) => work,
-                    Part::Packets(packets) => {
-                        let permit = match permit.take() {
-                            Some(permit) => permit,
-                            None => Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed"),
-                        };
-                        sequence += 1;
-                        Work::Batch(self.start(sequence, packets, turns.next(), permit))
-                    }
-                };
-                if work.send(next).await.is_err() {
-                    return;
+        while let Some(next) = intake.next(&room, making).await {
+            let next = match next {
+                Next::Begin(stream, begin) => (lane::<S>(&stream), Work::Begin(begin)),
+                Next::End(stream, end) => (lane::<S>(&stream), Work::End(end)),
+                Next::Batch(stream, packets, place) => {
+                    sequence += 1;
+                    let lane = lane::<S>(&stream);
+                    let turn = turns.next(&lane);
+                    (lane, Work::Batch(self.start(sequence, (stream, packets), turn, place)))
                 }
-            }
-        }
-    }
-
-    /// Packets that come soon travel with those that are there: a batch costs the same rounds to the store, however small it is.
-    async fn wait_for_company(&self, items: &mut mpsc::Receiver<Item>, came: &mut Vec<Item>) {
-        let until = tokio::time::Instant::now() + self.batch_wait;
-        while came.len() < self.batch {
-            let more = items.recv_many(came, self.batch - came.len());
-            if !tokio::time::timeout_at(until, more).await.is_ok_and(|more| more > 0) {
+            };
+            if work.send(next).await.is_err() {
                 return;
             }
         }
@@ -254,53 +258,21 @@ impl<S: Store> Pipeline<S> {
     fn start(
         self: &Arc<Self>,
         sequence: Sequence,
-        packets: Vec<Packet>,
+        (stream, packets): (Arc<str>, Vec<Packet>),
         turn: Turn,
-        permit: OwnedSemaphorePermit,
+        in_room: room::Place,
     ) -> JoinHandle<Result<Decided, crate::store::Error>> {
         self.stats.in_flight.fetch_add(1, Ordering::Relaxed);
-        let place = Place { stats: Arc::clone(&self.stats), _permit: permit };
-        let span = tracing::debug_span!("batch", sequence, packets = packets.len());
-        tokio::spawn(Arc::clone(self).batch(sequence, packets, turn, place).instrument(span))
+        let place = Place { stats: Arc::clone(&self.stats), _in_room: in_room };
+        let span = tracing::debug_span!("batch", sequence, %stream, packets = packets.len());
+        tokio::spawn(Arc::clone(self).batch(sequence, (stream, packets), turn, place).instrument(span))
     }
 }
 
-/// Which assignment of each input counts. An input that nobody has begun counts in any case.
-#[derive(Default)]
-struct Inputs(HashMap<Arc<str>, Option<u64>>);
-
-/// What stands between two orders, or an order.
-enum Part {
-    Packets(Vec<Packet>),
-    Order(Work),
-}
-
-impl Inputs {
-    /// Puts packets together that no order divides, and leaves out those of a former assignment.
-    fn split(&mut self, items: impl Iterator<Item = Item>) -> Vec<Part> {
-        let mut parts = Vec::new();
-        for item in items {
-            match item {
-                Item::Packet(packet) => {
-                    let known = self.0.get(&packet.source);
-                    if known.is_some_and(|current| *current != Some(packet.assignment)) {
-                        continue;
-                    }
-                    match parts.last_mut() {
-                        Some(Part::Packets(packets)) => packets.push(packet),
-                        _ => parts.push(Part::Packets(vec![packet])),
-                    }
-                }
-                Item::Begin(begin) => {
-                    self.0.insert(Arc::clone(&begin.source), Some(begin.assignment));
-                    parts.push(Part::Order(Work::Begin(begin)));
-                }
-                Item::End(end) => {
-                    self.0.insert(Arc::clone(&end.source), None);
-                    parts.push(Part::Order(Work::End(end)));
-                }
-            }
-        }
-        parts
+/// The lane of a stream.
+fn lane<S: Store>(stream: &Arc<str>) -> Lane {
+    match S::ORDER {
+        Order::Input => Lane::from(""),
+        Order::Object => Arc::clone(stream),
     }
 }

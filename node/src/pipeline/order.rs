@@ -1,5 +1,5 @@
 //! The order in which batches are stored: that of the input; or, where the store needs it only for alerts of one object, batches that have no
-//! object in common side by side, and those that have one in the order of the input.
+//! object in common side by side, and those that have one in the order of the input, if they are of one stream, and else as they come to be stored.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,6 +8,7 @@ use boom_store::documents::Sequence;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::Lane;
 use crate::compute::Panicked;
 use crate::stage::Received;
 use crate::store::Order;
@@ -15,10 +16,11 @@ use crate::store::Order;
 /// Survey and objectId.
 pub(super) type Object = (&'static str, String);
 
-/// Gives the batches of a pipeline their turns, in the order in which they come.
-#[derive(Debug)]
+/// Gives the batches of a pipeline their turns, in the order in which they come in their lane.
+#[derive(Debug, Default)]
 pub(super) struct Turns {
-    before: oneshot::Receiver<()>,
+    /// What the next one of each lane is behind.
+    before: HashMap<Lane, oneshot::Receiver<()>>,
     lanes: Arc<Lanes>,
 }
 
@@ -52,20 +54,17 @@ pub(super) struct Held {
     done: CancellationToken,
 }
 
-impl Default for Turns {
-    fn default() -> Self {
-        let (first, before) = oneshot::channel();
-        // The first batch has nobody to wait for.
-        let _ = first.send(());
-        Self { before, lanes: Arc::default() }
-    }
-}
-
 impl Turns {
-    /// The turn of the next batch.
-    pub(super) fn next(&mut self) -> Turn {
+    /// The turn of the next batch of a lane.
+    pub(super) fn next(&mut self, lane: &Lane) -> Turn {
         let (next, after) = oneshot::channel();
-        Turn { before: std::mem::replace(&mut self.before, after), next, lanes: Arc::clone(&self.lanes) }
+        let before = self.before.insert(Arc::clone(lane), after).unwrap_or_else(|| {
+            let (first, before) = oneshot::channel();
+            // The first batch has nobody to wait for.
+            let _ = first.send(());
+            before
+        });
+        Turn { before, next, lanes: Arc::clone(&self.lanes) }
     }
 }
 
@@ -156,7 +155,7 @@ mod tests {
     #[tokio::test]
     async fn batches_with_an_object_in_common_are_stored_in_order_and_others_side_by_side() {
         let mut turns = Turns::default();
-        let [a, b, c, d] = std::array::from_fn(|_| turns.next());
+        let [a, b, c, d] = std::array::from_fn(|_| turns.next(&Lane::from("ztf")));
         let a = a.come(Order::Object, 1, of(&["x", "y"])).await.unwrap();
         let mut b = Box::pin(b.come(Order::Object, 2, of(&["y", "z"])));
         assert!((&mut b).now_or_never().is_none(), "y is being stored");
@@ -175,12 +174,26 @@ mod tests {
     #[tokio::test]
     async fn in_the_order_of_the_input_one_batch_is_stored_at_a_time_and_none_after_one_that_was_given_up() {
         let mut turns = Turns::default();
-        let [a, b, c] = std::array::from_fn(|_| turns.next());
+        let [a, b, c] = std::array::from_fn(|_| turns.next(&Lane::from("ztf")));
         let a = a.come(Order::Input, 1, of(&["x"])).await.unwrap();
         let mut b = Box::pin(b.come(Order::Input, 2, of(&["y"])));
         assert!((&mut b).now_or_never().is_none());
         a.done();
         drop(b.await.unwrap());
         assert!(c.come(Order::Input, 3, of(&["z"])).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_batch_waits_for_no_batch_of_another_stream_that_is_not_yet_ready_to_be_stored() {
+        let mut turns = Turns::default();
+        let [flood, behind, steady] = ["lsst", "lsst", "ztf"].map(|stream| turns.next(&Lane::from(stream)));
+        let mut behind = Box::pin(behind.come(Order::Object, 2, of(&["w"])));
+        assert!((&mut behind).now_or_never().is_none(), "the one before it is being decoded");
+        let steady = steady.come(Order::Object, 3, of(&["x"])).now_or_never().expect("nobody has x").unwrap();
+        let mut flood = Box::pin(flood.come(Order::Object, 1, of(&["x", "y"])));
+        assert!((&mut flood).now_or_never().is_none(), "x is being stored");
+        steady.done();
+        flood.await.unwrap().done();
+        behind.await.unwrap().done();
     }
 }

@@ -1,7 +1,7 @@
 //! Alerts from Kafka: partitions that are assigned by hand, and may change at any time.
 //!
-//! A thread polls the consumer without a pause and fills a bounded queue, from which [`Source::run`] takes. When the queue is full, the
-//! partitions are paused and the thread polls on; when it is half empty they go on. A broker that is away is waited for. What a reader
+//! A thread polls the consumer without a pause and fills a bounded queue for each stream, from which [`Stream`] takes. When a stream's queue is full,
+//! its partitions are paused and the thread polls on; when it is half empty they go on. So a stream that floods holds up no other one. A broker that is away is waited for. What a reader
 //! must know of (offsets that are gone, a topic that is missing) is an [`Event`].
 
 mod poll;
@@ -9,8 +9,9 @@ mod queue;
 mod stall;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -23,6 +24,7 @@ use self::queue::Queue;
 use self::watch::Watcher;
 use super::{Packet, Source, SourceError};
 use crate::positions::Positions;
+use crate::shares::Shares;
 use boom_client::kafka::{Connection, Context, Error};
 
 /// A broker answers when it has so many bytes for the reader, or after [`FETCH_WAIT_MS`]: an answer for each alert costs it more than the alerts.
@@ -31,6 +33,10 @@ const FETCH_BYTES: &str = "262144";
 /// So long an alert may lie there until the broker answers, ms.
 const FETCH_WAIT_MS: &str = "30";
 
+/// When the client holds as much as it may, it looks again after so long whether it may fetch more, ms: for all partitions, also for those of streams of which
+/// it holds nothing.
+const FETCH_AGAIN_MS: &str = "10";
+
 /// What is read, and how much of it may wait.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -38,8 +44,10 @@ pub struct Config {
     pub connection: Connection,
     /// Name of the consumers' group: what is decided is committed there for lag monitors, and never read back.
     pub group: String,
-    /// Bytes that may wait to be taken. The client itself holds as many again.
+    /// Bytes that may wait to be taken, which streams share by their weights. The client itself holds as many again.
     pub queue_bytes: usize,
+    /// The weights of the streams.
+    pub shares: Arc<Shares>,
     /// Where it says how far it is, and learns what is decided.
     pub positions: Arc<Positions>,
     /// Where it counts.
@@ -49,8 +57,8 @@ pub struct Config {
 impl Config {
     /// That cluster and group, with 64 MiB that may wait, and with positions and counters that nobody else sees.
     pub fn new(connection: Connection, group: &str) -> Self {
-        let (positions, counters) = Default::default();
-        Self { connection, group: group.to_owned(), queue_bytes: 64 << 20, positions, counters }
+        let (shares, positions, counters) = Default::default();
+        Self { connection, group: group.to_owned(), queue_bytes: 64 << 20, shares, positions, counters }
     }
 }
 
@@ -136,7 +144,7 @@ pub struct Counts {
     pub made_anew: u64,
     /// Partitions that were missing.
     pub missing: u64,
-    /// How often all partitions were paused.
+    /// How often all partitions of a stream were paused.
     pub pauses: u64,
     /// The most bytes that ever waited.
     pub most_bytes: u64,
@@ -146,13 +154,25 @@ pub struct Counts {
     pub renewals: u64,
 }
 
-/// The counts of all readers of a process.
+/// What waits of a stream to be taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes, about.
+    pub bytes: u64,
+}
+
+/// The counts of all readers of a process, and what waits in those that are open.
 #[derive(Debug, Default)]
-pub struct Counters(Mutex<Counts>);
+pub struct Counters {
+    counts: Mutex<Counts>,
+    open: Mutex<Vec<Weak<Queue>>>,
+}
 
 impl Counters {
     fn held(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().expect("nobody panics with the counts")
+        self.counts.lock().expect("nobody panics with the counts")
     }
 
     /// Counts something.
@@ -164,20 +184,41 @@ impl Counters {
     pub fn get(&self) -> Counts {
         *self.held()
     }
+
+    fn opened(&self, queue: &Arc<Queue>) {
+        let mut open = self.open.lock().expect("nobody panics with the queues");
+        open.retain(|queue| queue.strong_count() > 0);
+        open.push(Arc::downgrade(queue));
+    }
+
+    /// What waits to be taken, by stream.
+    pub fn waiting(&self) -> BTreeMap<String, Waiting> {
+        let open = self.open.lock().expect("nobody panics with the queues");
+        let queues = open.iter().filter_map(Weak::upgrade).filter(|queue| !queue.is_stopped());
+        queues.flat_map(|queue| queue.waiting()).collect()
+    }
 }
 
 /// Reads Kafka until it is stopped.
 #[derive(Debug)]
 pub struct Kafka {
     queue: Arc<Queue>,
-    brokers: String,
     poller: Option<JoinHandle<()>>,
+}
+
+/// What is read of one stream.
+#[derive(Debug)]
+pub struct Stream {
+    name: String,
+    brokers: String,
+    queue: Arc<Queue>,
 }
 
 /// Changes what a running source reads.
 #[derive(Debug, Clone)]
 pub struct Control {
     queue: Arc<Queue>,
+    brokers: String,
     commands: Sender<Command>,
 }
 
@@ -194,7 +235,7 @@ enum Command {
 type Open = Arc<dyn Fn() -> Result<BaseConsumer<Context>, Error> + Send + Sync>;
 
 impl Kafka {
-    /// A source that reads nothing yet, the control over it, and what happens to it.
+    /// A reader that reads nothing yet, the control over it, and what happens to it.
     ///
     /// # Errors
     /// The settings are wrong.
@@ -202,7 +243,9 @@ impl Kafka {
         let open = opener(config);
         let (commands, orders) = unbounded();
         let (events, happened) = unbounded();
-        let queue = Arc::new(Queue::new(config.queue_bytes, Arc::clone(&config.counters)));
+        let (shares, counters) = (Arc::clone(&config.shares), Arc::clone(&config.counters));
+        let queue = Arc::new(Queue::new(config.queue_bytes, shares, counters));
+        config.counters.opened(&queue);
         let (watch, begun) = unbounded();
         let (positions, counters) = (Arc::clone(&config.positions), Arc::clone(&config.counters));
         let watcher = Watcher::new(Arc::clone(&open), positions, counters, (Arc::clone(&queue), commands.clone()))?;
@@ -211,8 +254,17 @@ impl Kafka {
         let poller = Poller::new(open, Arc::clone(&queue), (orders, events, watch), config)?;
         let poller = thread("kafka", move || poller.run())?;
         let brokers = config.connection.brokers.clone();
-        let source = Self { queue: Arc::clone(&queue), brokers, poller: Some(poller) };
-        Ok((source, Control { queue, commands }, happened))
+        let source = Self { queue: Arc::clone(&queue), poller: Some(poller) };
+        Ok((source, Control { queue, brokers, commands }, happened))
+    }
+
+    /// Waits until it is stopped.
+    ///
+    /// # Errors
+    /// Kafka can not be read, and waiting would not help.
+    pub fn wait(&self) -> Result<(), SourceError> {
+        self.queue.wait();
+        self.queue.ended()
     }
 }
 
@@ -239,6 +291,7 @@ fn opener(config: &Config) -> Open {
             ("queued.max.messages.kbytes", &kilobytes),
             ("fetch.min.bytes", FETCH_BYTES),
             ("fetch.wait.max.ms", FETCH_WAIT_MS),
+            ("fetch.queue.backoff.ms", FETCH_AGAIN_MS),
         ])
     })
 }
@@ -272,26 +325,31 @@ impl Control {
         let _ = self.commands.send(Command::Remove(partition.clone()));
     }
 
+    /// What is read of a stream, of whatever partitions that is. One takes it, and then another may.
+    pub fn stream(&self, name: &str) -> Stream {
+        Stream { name: name.to_owned(), brokers: self.brokers.clone(), queue: Arc::clone(&self.queue) }
+    }
+
     /// Ends the source.
     pub fn stop(&self) {
         self.queue.stop();
     }
 }
 
-impl Source for Kafka {
+impl Source for Stream {
     /// Gives packets until the source is stopped or `emit` breaks.
     fn run(&mut self, emit: &mut dyn FnMut(Packet) -> ControlFlow<()>) -> Result<(), SourceError> {
-        while let Some(packet) = self.queue.pop() {
+        while let Some(packet) = self.queue.pop(&self.name) {
             if emit(packet).is_break() {
                 return Ok(());
             }
         }
-        self.queue.failed().map_or(Ok(()), |problem| Err(SourceError::Kafka(problem)))
+        self.queue.ended()
     }
 
     /// The brokers and the partitions that are read by now.
     fn identity(&self) -> Result<Vec<String>, SourceError> {
-        let partitions = self.queue.wanted().into_iter();
+        let partitions = self.queue.wanted(&self.name).into_iter();
         Ok(std::iter::once(format!("kafka {}", self.brokers)).chain(partitions).collect())
     }
 }

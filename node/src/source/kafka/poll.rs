@@ -1,6 +1,6 @@
 //! The thread that polls: assigns, pauses and resumes partitions, finds where each begins, and sees when offsets are gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,10 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::queue::Queue;
+use super::queue::{Pushed, Queue};
 use super::{Command, Config, Counters, Event, Open, Packet, Partition, Start, list};
 use crate::positions::Positions;
+use crate::tally::stream_of;
 use boom_client::deadletters::{RetriedOrigin, retried_origin};
 use boom_client::kafka::{Context, Error, Renewable};
 
@@ -41,7 +42,8 @@ pub(super) struct Poller {
     counters: Arc<Counters>,
     reading: BTreeMap<(String, i32), Reading>,
     waiting: Vec<Waiting>,
-    paused: bool,
+    /// Streams whose partitions are paused.
+    paused: BTreeSet<String>,
 }
 
 /// A partition that is assigned.
@@ -137,7 +139,7 @@ impl Poller {
 
     fn step(&mut self) -> Result<(), KafkaError> {
         self.begin_due()?;
-        self.pause_or_resume()?;
+        self.resume()?;
         match self.consumer.poll(POLL) {
             None | Some(Err(KafkaError::PartitionEOF(_))) => Ok(()),
             Some(Ok(message)) => {
@@ -149,8 +151,13 @@ impl Poller {
                 }
                 if let Some(packet) = reading.packet(&message) {
                     let (source, offset, time) = (Arc::clone(&packet.source), packet.offset, packet.timestamp);
-                    if self.queue.push(packet, reading.generation) {
+                    let pushed = self.queue.push(packet, reading.generation);
+                    if pushed != Pushed::Unwanted {
                         self.positions.came(&source, offset, time);
+                    }
+                    if pushed == Pushed::Full {
+                        drop(message);
+                        return self.pause(&source);
                     }
                 }
                 Ok(())
@@ -201,22 +208,34 @@ impl Poller {
         match (self.open)() {
             Ok(consumer) => {
                 self.consumer.replace(consumer);
-                self.paused = false;
+                self.paused.clear();
                 self.begin_again();
             }
             Err(error) => self.queue.fail(error.to_string()),
         }
     }
 
-    fn pause_or_resume(&mut self) -> Result<(), KafkaError> {
-        let all = || unplaced(self.reading.values().map(|reading| &reading.partition));
-        if !self.paused && self.queue.is_full() {
-            self.consumer.pause(&all()?)?;
-            self.paused = true;
+    /// The partitions of a stream.
+    fn of_stream(&self, stream: &str) -> KafkaResult<TopicPartitionList> {
+        let partitions = self.reading.values().map(|reading| &reading.partition);
+        unplaced(partitions.filter(|partition| partition.stream == stream))
+    }
+
+    /// Pauses the stream of a partition: what the client has fetched of it is fetched again later, and is in no other stream's way.
+    fn pause(&mut self, source: &str) -> Result<(), KafkaError> {
+        let stream = stream_of(source);
+        if self.paused.insert(stream.to_owned()) {
+            self.consumer.pause(&self.of_stream(stream)?)?;
             self.counters.count(|counts| counts.pauses += 1);
-        } else if self.paused && self.queue.is_half_empty() {
-            self.consumer.resume(&all()?)?;
-            self.paused = false;
+        }
+        Ok(())
+    }
+
+    /// Streams of which enough is taken go on.
+    fn resume(&mut self) -> Result<(), KafkaError> {
+        let streams: Vec<String> = self.paused.extract_if(.., |stream| self.queue.is_half_empty(stream)).collect();
+        for stream in streams {
+            self.consumer.resume(&self.of_stream(&stream)?)?;
         }
         Ok(())
     }
@@ -317,7 +336,7 @@ impl Poller {
         let first = Offset::Offset(next.cast_signed() - i64::from(is_doubtful));
         let from = list([(&partition, first)])?;
         self.consumer.incremental_assign(&from)?;
-        if self.paused {
+        if self.paused.contains(&partition.stream) {
             self.consumer.pause(&from)?;
         }
         self.say(Event::Begun { partition: partition.clone(), offset: next });

@@ -17,6 +17,7 @@ use super::queue::Queue;
 use super::stall::Stalls;
 use super::{Command, Counters, Open, Partition, list};
 use crate::positions::Positions;
+use crate::tally::stream_of;
 
 /// How often it is looked whether something is decided.
 const LOOK: Duration = Duration::from_millis(100);
@@ -149,7 +150,7 @@ impl Watcher {
     fn look_for_stalls(&mut self) {
         // A reader whose queue is full reads nothing on purpose.
         let unread = |source: &String| Some((source.clone(), self.positions.unread(source)?));
-        let sources = self.partitions.keys().filter(|_| self.queue.is_half_empty());
+        let sources = self.partitions.keys().filter(|source| self.queue.is_half_empty(stream_of(source)));
         let unread = sources.filter_map(unread).collect();
         if let Some(source) = self.stalls.see(unread, Instant::now()) {
             // A poller that has ended reads nothing any more.

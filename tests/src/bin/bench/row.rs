@@ -11,7 +11,7 @@ use boom_node::catalogs::Catalogs;
 use boom_node::compute::Compute;
 use boom_node::config::Config;
 use boom_node::filters;
-use boom_node::pipeline::{Gate, Item, Pipeline, Pools};
+use boom_node::pipeline::{Gate, Item, Pipeline, Pools, entrance};
 use boom_node::scorer::{self, Backend, Model};
 use boom_node::sink::Progress;
 use boom_node::sink::files::Files;
@@ -145,7 +145,9 @@ pub(crate) fn measure(row: &Row) -> anyhow::Result<Value> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let (before, cpu) = (allocations::until_now(), threads()?);
     let started = Instant::now();
-    let (sender, queue) = mpsc::channel(QUEUE);
+    let (entrance, queue) = entrance(QUEUE);
+    let sender = entrance.open("");
+    drop(entrance);
     let length = row.length;
     let feeder =
         std::thread::Builder::new().name("feeder".to_owned()).spawn(move || feed(&mut packets, length, &sender))?;
