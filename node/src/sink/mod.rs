@@ -20,7 +20,7 @@ pub type Progress = BTreeMap<String, u64>;
 /// What is committed together.
 #[derive(Debug, Clone, Default)]
 pub struct Emission {
-    /// The last batch that it covers; all before it are covered too.
+    /// The last batch that it covers; where the store wants batches in one order, all before it are covered too.
     pub last: Sequence,
     /// What passed.
     pub results: Vec<ResultRecord>,
