@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 3] = ["boom/v1/plan.proto", "boom/v1/node.proto", "boom/v1/control.proto"];
+const FILES: [&str; 4] =
+    ["boom/v1/plan.proto", "boom/v1/node.proto", "boom/v1/control.proto", "boom/v1/handover.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=boom");

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use boom_plan::fleet::Standing;
-use boom_plan::id::{PlanVersion, ProducerName, StreamId, Term};
-use boom_plan::message::{NodeInfo, Report};
+use boom_plan::id::{NodeId, PlanVersion, ProducerName, StreamId, Term};
+use boom_plan::message::{HandOver, NodeInfo, Report};
 use boom_plan::orders::{Mode, OperatorCommand, Stream};
 use boom_plan::plan::Plan;
-use boom_plan::quota::NodeQuotas;
+use boom_plan::quota::{NodeQuotas, Stage};
 use boom_plan::scale::Saturated;
 use boom_proto::control::{Order, quotas, stream, treated};
 use boom_proto::v1;
@@ -53,6 +53,19 @@ pub struct ClusterStatus {
     pub lag_unknown: u32,
     /// The whole fleet has too little, if it has.
     pub saturated: Option<Saturated>,
+    /// The stages of nodes that hand work over, do it for others, or would hand over.
+    pub handed_over: Vec<HandedOver>,
+}
+
+/// How a stage of a node hands work over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandedOver {
+    /// The node.
+    pub node: NodeId,
+    /// The stage.
+    pub stage: Stage,
+    /// How.
+    pub how: HandOver,
 }
 
 /// One incarnation of a node.
@@ -139,23 +152,7 @@ impl Cluster {
             client.get_status(question).await
         });
         let (answer, coordinator) = asked.await?;
-        let missing = || boom_proto::Error::Missing("GetStatusResponse.leader");
-        understood(
-            what,
-            &coordinator,
-            answer.leader.ok_or_else(missing).map(|leader| ClusterStatus {
-                leader: leader.into(),
-                plan_version: PlanVersion(answer.plan_version),
-                nodes_live: answer.nodes_live,
-                nodes_late: answer.nodes_late,
-                partitions_owned: answer.partitions_owned,
-                partitions_revoking: answer.partitions_revoking,
-                partitions_unplaced: answer.partitions_unplaced,
-                lag: answer.lag,
-                lag_unknown: answer.lag_unknown,
-                saturated: answer.saturated.map(Into::into),
-            }),
-        )
+        understood(what, &coordinator, status(answer))
     }
 
     /// The nodes: all incarnations that are not forgotten.
@@ -358,5 +355,26 @@ fn stream_status(status: v1::StreamStatus) -> Result<StreamStatus, boom_proto::E
         partitions: status.partitions,
         lag: status.lag,
         lag_unknown: status.lag_unknown,
+    })
+}
+
+fn status(answer: v1::GetStatusResponse) -> Result<ClusterStatus, boom_proto::Error> {
+    let leader = answer.leader.ok_or(boom_proto::Error::Missing("GetStatusResponse.leader"))?;
+    let handed_over = answer.handed_over.into_iter().map(|of| {
+        let (node, stage, how) = of.try_into()?;
+        Ok(HandedOver { node, stage, how })
+    });
+    Ok(ClusterStatus {
+        leader: leader.into(),
+        plan_version: PlanVersion(answer.plan_version),
+        nodes_live: answer.nodes_live,
+        nodes_late: answer.nodes_late,
+        partitions_owned: answer.partitions_owned,
+        partitions_revoking: answer.partitions_revoking,
+        partitions_unplaced: answer.partitions_unplaced,
+        lag: answer.lag,
+        lag_unknown: answer.lag_unknown,
+        saturated: answer.saturated.map(Into::into),
+        handed_over: handed_over.collect::<Result<_, boom_proto::Error>>()?,
     })
 }

@@ -125,7 +125,7 @@ program_of() {
     local programs=$CARGO_TARGET_DIR/release
     case $1 in
         coordinator-*) COMMAND=("$programs/boom-coordinator" run --config "../$1.toml") ;;
-        node-*) COMMAND=(env "BOOM_MONGODB_URI=$(address mongodb)" "$programs/boom-node" serve --config "../$1.toml") ;;
+        node-*) COMMAND=(env "BOOM_MONGODB_URI=$(address mongodb)" "BOOM_VALKEY_URI=$(address valkey)" "$programs/boom-node" serve --config "../$1.toml") ;;
         stream) COMMAND=(bash "$ROOT/deploy/lib/stream.sh" "$programs" "$(address kafka)" "$TOPIC" "$RATE" "$ROUND" "$ROUNDS") ;;
     esac
 }

@@ -8,6 +8,13 @@ use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce() + Send>;
 
+impl Panicked {
+    /// What the panic said.
+    pub fn what(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<&str> for Panicked {
     fn from(what: &str) -> Self {
         Self(what.to_owned())

@@ -10,6 +10,7 @@ pub mod compute;
 pub mod config;
 pub mod fair;
 pub mod filters;
+pub mod handover;
 pub mod pipeline;
 pub mod pool;
 pub mod positions;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use boom_plan::quota::Stage;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use crate::fair::Fair;
 use crate::shares::Shares;
@@ -22,6 +22,7 @@ pub struct Pool {
     stage: Stage,
     shares: Arc<Shares>,
     state: Mutex<State>,
+    alone: Semaphore,
 }
 
 #[derive(Debug, Default)]
@@ -59,12 +60,13 @@ pub struct Place<'a> {
     pool: &'a Pool,
     stream: Arc<str>,
     ticket: u64,
+    _alone: Option<SemaphorePermit<'a>>,
 }
 
 impl Pool {
     /// A pool of so many workers, which streams share like that.
     pub fn new(stage: Stage, workers: usize, shares: Arc<Shares>) -> Self {
-        Self { stage, shares, state: Mutex::new(State { workers, ..State::default() }) }
+        Self { stage, shares, state: Mutex::new(State { workers, ..State::default() }), alone: Semaphore::new(1) }
     }
 
     /// How many workers it has.
@@ -95,10 +97,37 @@ impl Pool {
             state.waiting.insert(ticket, waiting);
             self.admit(&mut state);
             // From here on it is given back, however this ends.
-            Place { pool: self, stream: Arc::clone(stream), ticket }
+            Place { pool: self, stream: Arc::clone(stream), ticket, _alone: None }
         };
         grant.await.expect("who waits is granted a place or gives up himself");
         place
+    }
+
+    /// Waits for the one place that there is beside the workers: for what has to be done here although the stage has none.
+    pub async fn enter_alone(&self, stream: &Arc<str>, alerts: usize) -> Place<'_> {
+        let alone = self.alone.acquire().await.expect("the semaphore is never closed");
+        if let Some(ticket) = self.squeeze_in(stream) {
+            return Place { pool: self, stream: Arc::clone(stream), ticket, _alone: Some(alone) };
+        }
+        drop(alone);
+        self.enter(stream, alerts).await
+    }
+
+    /// A batch is worked on although there are no workers; if there are, it is not.
+    fn squeeze_in(&self, stream: &Arc<str>) -> Option<u64> {
+        let mut state = self.state();
+        (state.workers == 0).then(|| {
+            state.tickets += 1;
+            state.busy += 1;
+            *state.working.entry(Arc::clone(stream)).or_default() += 1;
+            state.tickets
+        })
+    }
+
+    /// Places that nobody has or waits for.
+    pub fn free(&self) -> usize {
+        let state = self.state();
+        if state.waiting.is_empty() { state.workers.saturating_sub(state.busy) } else { 0 }
     }
 
     /// What waits.

@@ -68,6 +68,8 @@ pub struct StageStats {
     pub busy: Duration,
     /// Alerts that went through.
     pub alerts: u64,
+    /// Alerts of other nodes that were worked on.
+    pub taken: u64,
 }
 
 impl Default for StageStats {
@@ -77,6 +79,7 @@ impl Default for StageStats {
             spent: Duration::ZERO,
             busy: Duration::ZERO,
             alerts: 0,
+            taken: 0,
         }
     }
 }
@@ -103,6 +106,8 @@ pub struct Totals {
     pub spent: Duration,
     /// Time on compute threads.
     pub busy: Duration,
+    /// Alerts of other nodes that were worked on.
+    pub taken: u64,
 }
 
 /// Time that a filter took, and of how many alerts, by name and version.
@@ -138,6 +143,13 @@ impl Stats {
     /// Records that `alerts` alerts took `latency` in a stage, of which they were worked on for `busy`.
     pub fn record(&self, stage: Stage, alerts: usize, latency: Duration, busy: Duration) {
         held(&self.stages)[stage as usize].add(alerts, latency, busy);
+    }
+
+    /// Records that so many alerts of other nodes were worked on for `busy`.
+    pub fn record_help(&self, stage: Stage, alerts: usize, busy: Duration) {
+        let stage = &mut held(&self.stages)[stage as usize];
+        stage.busy += busy;
+        stage.taken += alerts as u64;
     }
 
     /// Records how long an alert of a stream took from Kafka's timestamp to the committed result.
@@ -178,8 +190,8 @@ impl Stats {
     /// What a stage has done, without the latencies one by one.
     pub fn totals(&self, stage: Stage) -> Totals {
         let stages = held(&self.stages);
-        let StageStats { spent, busy, alerts, .. } = stages[stage as usize];
-        Totals { alerts, spent, busy }
+        let StageStats { spent, busy, alerts, taken, .. } = stages[stage as usize];
+        Totals { alerts, spent, busy, taken }
     }
 
     /// The mean time that a version of a filter took on an alert.

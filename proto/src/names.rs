@@ -1,8 +1,9 @@
 //! Names and enumerations.
 
 use boom_plan::fleet::Standing;
+use boom_plan::handover::{Hindrance, Why};
 use boom_plan::id::{Incarnation, Partition, ProducerName};
-use boom_plan::message::{HoldState, Refusal};
+use boom_plan::message::{HandOver, HoldState, Refusal};
 use boom_plan::orders::Mode;
 use boom_plan::quota::Stage;
 
@@ -34,6 +35,39 @@ enumeration!(Mode, mode: Cordoned, Drained);
 enumeration!(HoldState, hold_state: Starting, Running, Releasing);
 enumeration!(Refusal, refusal: NotLeading, NotRegistered, Over, Superseded);
 enumeration!(Standing, standing: Awaited, Live, Suspect, Superseded, Ended, Dead);
+
+impl From<HandOver> for v1::HandOver {
+    fn from(of: HandOver) -> Self {
+        let why = of.why.map_or(v1::HandOverReason::Unspecified, |why| match why {
+            Why::NoWorkers => v1::HandOverReason::NoWorkers,
+            Why::Busy => v1::HandOverReason::Busy,
+        });
+        let hindrance = of.hindrance.map_or(v1::HandOverHindrance::Unspecified, |hindrance| match hindrance {
+            Hindrance::Away => v1::HandOverHindrance::Away,
+            Hindrance::Nobody => v1::HandOverHindrance::Nobody,
+        });
+        Self { given: of.given, taken: of.taken, why: why.into(), hindrance: hindrance.into() }
+    }
+}
+
+impl TryFrom<v1::HandOver> for HandOver {
+    type Error = Error;
+    fn try_from(of: v1::HandOver) -> Result<Self, Error> {
+        let unknown = |field, value| move |_| Error::Unknown { field, value };
+        let why = match v1::HandOverReason::try_from(of.why).map_err(unknown("HandOver.why", of.why))? {
+            v1::HandOverReason::Unspecified => None,
+            v1::HandOverReason::NoWorkers => Some(Why::NoWorkers),
+            v1::HandOverReason::Busy => Some(Why::Busy),
+        };
+        let hindrance = v1::HandOverHindrance::try_from(of.hindrance);
+        let hindrance = match hindrance.map_err(unknown("HandOver.hindrance", of.hindrance))? {
+            v1::HandOverHindrance::Unspecified => None,
+            v1::HandOverHindrance::Away => Some(Hindrance::Away),
+            v1::HandOverHindrance::Nobody => Some(Hindrance::Nobody),
+        };
+        Ok(Self { given: of.given, taken: of.taken, why, hindrance })
+    }
+}
 
 impl TryFrom<v1::Standing> for Standing {
     type Error = Error;

@@ -3,9 +3,9 @@
 
 use boom_plan::coordinator::Event as CoordinatorEvent;
 use boom_plan::fleet::Release;
-use boom_plan::id::{Incarnation, Offset, Partition, PlanVersion, ProducerName, Sequence, Term};
+use boom_plan::id::{Incarnation, NodeId, Offset, Partition, PlanVersion, ProducerName, Sequence, Term};
 use boom_plan::lease::Timing;
-use boom_plan::message::{Holding, NodeInfo, Refusal, Register, Report, StageLoad};
+use boom_plan::message::{HandOver, Holding, NodeInfo, Refusal, Register, Report, StageLoad};
 use boom_plan::node::Event as NodeEvent;
 use boom_plan::plan::Plan;
 use boom_plan::quota::Stage;
@@ -146,6 +146,7 @@ fn load_to_wire((&stage, load): (&Stage, &StageLoad)) -> v1::StageLoad {
         rate: load.rate,
         busy_permille: load.busy.into(),
         latency_ms: load.latency.0,
+        hand_over: (load.hand_over != HandOver::default()).then(|| load.hand_over.into()),
     }
 }
 
@@ -155,7 +156,8 @@ fn load_of_wire(load: v1::StageLoad) -> Result<(Stage, StageLoad), Error> {
         u16::try_from(load.busy_permille).map_err(|_| Error::Range { field: "StageLoad.busy_permille", value })?;
     let (age, latency) = (Span(load.age_ms), Span(load.latency_ms));
     let stage = stage(load.stage, "StageLoad.stage")?;
-    Ok((stage, StageLoad { queue: load.queue, age, rate: load.rate, busy, latency }))
+    let hand_over = load.hand_over.map(HandOver::try_from).transpose()?.unwrap_or_default();
+    Ok((stage, StageLoad { queue: load.queue, age, rate: load.rate, busy, latency, hand_over }))
 }
 
 impl From<&Release> for v1::Released {
@@ -297,5 +299,13 @@ impl From<v1::Timing> for Timing {
             stop_early: Span(timing.stop_early_ms),
             margin: Span(timing.margin_ms),
         }
+    }
+}
+
+impl TryFrom<v1::HandedOver> for (NodeId, Stage, HandOver) {
+    type Error = Error;
+    fn try_from(of: v1::HandedOver) -> Result<Self, Error> {
+        let how = required(of.how, "HandedOver.how")?.try_into()?;
+        Ok((of.node.parse()?, stage(of.stage, "HandedOver.stage")?, how))
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use boom_client::control::ClusterStatus;
+use boom_client::control::{ClusterStatus, HandedOver};
 use clap::Args;
 use serde_json::json;
 
@@ -50,6 +50,9 @@ fn as_json(status: &ClusterStatus) -> serde_json::Value {
         },
         "lag": status.lag,
         "lag_unknown_partitions": status.lag_unknown,
+        "handed_over": status.handed_over.iter().map(|of| {
+            json!({"node": of.node, "stage": of.stage, "given": of.how.given, "taken": of.how.taken, "why": of.how.why, "hindrance": of.how.hindrance})
+        }).collect::<Vec<_>>(),
         "saturated": status.saturated.map(|saturated| json!({"nodes": saturated.has_nodes, "wants": saturated.wants_nodes})),
     })
 }
@@ -77,5 +80,22 @@ fn show(status: &ClusterStatus) -> anyhow::Result<()> {
         partitions += &format!(", {WARN}{unplaced} without owner{WARN:#} (`boomctl plan --why`)");
     }
     field(&mut out, "partitions", partitions)?;
-    field(&mut out, "waiting", output::lag(status.lag, status.lag_unknown))
+    field(&mut out, "waiting", output::lag(status.lag, status.lag_unknown))?;
+    status.handed_over.iter().try_for_each(|of| field(&mut out, "handed over", handed_over(of)))
+}
+
+/// What a stage of a node gives others and does for them, and why.
+fn handed_over(of: &HandedOver) -> String {
+    let HandedOver { node, stage, how } = of;
+    let mut parts = Vec::new();
+    if let Some(why) = how.why {
+        parts.push(format!("gives {} alerts/s to others, since {why}", how.given));
+    }
+    if how.taken > 0 {
+        parts.push(format!("does {} alerts/s for others", how.taken));
+    }
+    if let Some(hindrance) = how.hindrance {
+        parts.push(format!("{WARN}keeps what it would give: {hindrance}{WARN:#}"));
+    }
+    format!("{stage} of {node} {}", parts.join(", "))
 }

@@ -143,6 +143,7 @@ impl ControlService for Coordinator {
             lag: 120,
             lag_unknown: 1,
             saturated: None,
+            handed_over: Vec::new(),
         }))
     }
 

@@ -11,6 +11,7 @@ pub mod coordinator;
 pub mod error;
 pub mod facts;
 pub mod fleet;
+pub mod handover;
 pub mod id;
 pub mod lease;
 pub mod message;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::handover::{Hindrance, Why};
 use crate::id::{Incarnation, Offset, Partition, PlanVersion, ProducerName, Sequence};
 use crate::quota::Stage;
 use crate::time::Span;
@@ -65,6 +66,22 @@ pub struct StageLoad {
     pub busy: u16,
     /// Time that an alert spends in it.
     pub latency: Span,
+    /// What of it other nodes do, and what it does for them.
+    #[serde(default)]
+    pub hand_over: HandOver,
+}
+
+/// How a stage of a node hands work over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandOver {
+    /// Alerts a second that other nodes did for it.
+    pub given: u32,
+    /// Alerts a second that it did for other nodes.
+    pub taken: u32,
+    /// Why it hands over, if it does.
+    pub why: Option<Why>,
+    /// Why it does not although it would.
+    pub hindrance: Option<Hindrance>,
 }
 
 /// What a node says about itself about once a second, and whenever something changed.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use boom_plan::fleet::{Lag, Member, Standing};
 use boom_plan::id::{Partition, ProducerName, StreamId};
-use boom_plan::message::Report;
+use boom_plan::message::{HandOver, Report};
 use boom_plan::orders::OperatorCommand;
 use boom_plan::plan::Ownership;
 use boom_proto::control::Order;
@@ -53,7 +53,22 @@ pub(super) fn status(view: &View, leader: v1::Leader) -> v1::GetStatusResponse {
         lag,
         lag_unknown,
         saturated: view.saturated.map(Into::into),
+        handed_over: handed_over(view),
     }
+}
+
+/// The stages of live nodes that hand work over, do it for others, or would hand over.
+fn handed_over(view: &View) -> Vec<v1::HandedOver> {
+    let live = view.fleet.members().iter().filter(|(_, member)| member.standing == Standing::Live);
+    let stages =
+        live.flat_map(|(who, member)| member.stages.iter().map(move |(stage, load)| (who, *stage, load.hand_over)));
+    let told = stages.filter(|(_, _, how)| *how != HandOver::default());
+    told.map(|(who, stage, how)| v1::HandedOver {
+        node: who.node.to_string(),
+        stage: v1::Stage::from(stage).into(),
+        how: Some(how.into()),
+    })
+    .collect()
 }
 
 pub(super) fn nodes(view: &View) -> Vec<v1::NodeStatus> {

@@ -197,11 +197,14 @@ impl<S: Store + Clone> Life<S> {
 
     /// Without a way to hand work over, a stage keeps one worker at least.
     fn resize(&self, stage: quota::Stage, workers: u32) {
-        let pool = self.parts.pipeline.pools.of(stage);
-        if workers == 0 {
-            tracing::warn!("{stage} keeps one worker: work is not handed over to other nodes yet");
+        let pipeline = &self.parts.pipeline;
+        let least = u32::from(pipeline.owner.is_none());
+        if workers < least {
+            tracing::warn!(
+                "{stage} keeps one worker: no `handover.valkey` is configured, so that others can not do its work"
+            );
         }
-        pool.resize(usize::try_from(workers.max(1)).unwrap_or(usize::MAX));
+        pipeline.pools.of(stage).resize(usize::try_from(workers.max(least)).unwrap_or(usize::MAX));
     }
 
     /// Fences, reads the progress, then begins to read: in this order.

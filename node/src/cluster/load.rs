@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use boom_plan::id::{Offset, Partition};
-use boom_plan::message::{Position, StageLoad};
+use boom_plan::message::{HandOver, Position, StageLoad};
 use boom_plan::node::Event;
 use boom_plan::quota::Stage;
 use boom_plan::time::Span;
 use boom_proto::v1::{LoadReport, ProcessLoad};
 
 use super::Shared;
+use crate::handover::Owner;
 use crate::pipeline::Pools;
 use crate::positions::Lag;
 use crate::stats::{Stats, Totals};
@@ -22,6 +23,7 @@ pub(super) struct Meter {
     pub(super) shared: Shared,
     stats: Arc<Stats>,
     pools: Arc<Pools>,
+    owner: Option<Arc<Owner>>,
     /// What the stages had done when they were measured last, and when.
     before: Arc<Mutex<Before>>,
 }
@@ -30,16 +32,18 @@ pub(super) struct Meter {
 struct Before {
     at: Instant,
     stages: BTreeMap<Stage, Totals>,
+    /// Alerts that others had done.
+    given: BTreeMap<Stage, u64>,
     loads: BTreeMap<Stage, StageLoad>,
     cpu_seconds: f64,
     process: ProcessLoad,
 }
 
 impl Meter {
-    pub(super) fn new(shared: Shared, stats: Arc<Stats>, pools: Arc<Pools>) -> Self {
-        let (stages, loads, process) = Default::default();
-        let before = Before { at: Instant::now(), stages, loads, cpu_seconds: 0.0, process };
-        Self { shared, stats, pools, before: Arc::new(Mutex::new(before)) }
+    pub(super) fn new(shared: Shared, stats: Arc<Stats>, pools: Arc<Pools>, owner: Option<Arc<Owner>>) -> Self {
+        let (stages, given, loads, process) = Default::default();
+        let before = Before { at: Instant::now(), stages, given, loads, cpu_seconds: 0.0, process };
+        Self { shared, stats, pools, owner, before: Arc::new(Mutex::new(before)) }
     }
 
     /// How far the partitions are, and what the stages carry since the last time.
@@ -51,7 +55,9 @@ impl Meter {
         for stage in Stage::ALL {
             let done = self.stats.totals(stage.into());
             let former = before.stages.insert(stage, done).unwrap_or_default();
-            stages.insert(stage, self.load(stage, former, done, seconds));
+            let taken = done.taken - former.taken;
+            let hand_over = self.hand_over(stage, taken, &mut before.given, seconds);
+            stages.insert(stage, StageLoad { hand_over, ..self.load(stage, former, done, seconds) });
         }
         let usage = usage();
         let cpu = usage.0 - before.cpu_seconds;
@@ -81,7 +87,18 @@ impl Meter {
             rate: (alerts / seconds).round() as u32,
             busy: (busy * 1e3).round() as u16,
             latency: Span((latency * 1e3).round() as u64),
+            hand_over: HandOver::default(),
         }
+    }
+
+    /// What others did for a stage, and it for them, since the last time.
+    fn hand_over(&self, stage: Stage, taken: u64, given: &mut BTreeMap<Stage, u64>, seconds: f64) -> HandOver {
+        let rate = |alerts: u64| (alerts as f64 / seconds).round() as u32;
+        let Some(owner) = &self.owner else { return HandOver::default() };
+        let (why, hindrance) = owner.said(stage);
+        let done = owner.counts(stage).given;
+        let before = given.insert(stage, done).unwrap_or_default();
+        HandOver { given: rate(done - before), taken: rate(taken), why, hindrance }
     }
 
     /// The share of a core and the memory that the process took when it was measured last.

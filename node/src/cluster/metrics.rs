@@ -15,6 +15,8 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::watch;
 
 use super::load::Meter;
+use crate::handover::Owner;
+use crate::handover::owner::Counts as HandedOver;
 use crate::pipeline::Pools;
 use crate::source::kafka::Waiting;
 use crate::stage::filter::Filters;
@@ -30,11 +32,11 @@ const BUCKETS: [f64; 20] = [
 pub(super) fn registry(
     meter: Meter,
     stats: Arc<Stats>,
-    pools: Arc<Pools>,
+    (pools, owner): (Arc<Pools>, Option<Arc<Owner>>),
     filters: watch::Receiver<Arc<Filters>>,
 ) -> Registry {
     let mut registry = Registry::with_prefix("boom_node");
-    registry.register_collector(Box::new(Node { meter, stats, pools, filters }));
+    registry.register_collector(Box::new(Node { meter, stats, pools, owner, filters }));
     registry
 }
 
@@ -43,6 +45,7 @@ struct Node {
     meter: Meter,
     stats: Arc<Stats>,
     pools: Arc<Pools>,
+    owner: Option<Arc<Owner>>,
     filters: watch::Receiver<Arc<Filters>>,
 }
 
@@ -57,6 +60,7 @@ impl Collector for Node {
         self.source(&mut encoder)?;
         self.stages(&mut encoder)?;
         self.pools(&mut encoder)?;
+        self.handed_over(&mut encoder)?;
         self.partitions(&mut encoder, &held)?;
         let process = self.meter.process();
         gauge(&mut encoder, "memory", "Resident memory", Some(Unit::Bytes), process.memory_bytes as f64)?;
@@ -187,6 +191,27 @@ impl Node {
         of(encoder, "stage_queue_alerts", "Alerts that wait", None, &|s| pool(s).queue().alerts as f64)?;
         let age = |stage| pool(stage).queue().age.as_secs_f64();
         of(encoder, "stage_queue_age", "How long the oldest has waited", Some(&Unit::Seconds), &age)
+    }
+
+    /// What was handed over to other nodes, and done for them.
+    fn handed_over(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+        let Some(owner) = &self.owner else { return Ok(()) };
+        gauge(encoder, "handover_reachable", "Whether work can be handed over", None, f64::from(owner.is_reachable()))?;
+        let columns: [(&str, &str, Column<HandedOver>); 6] = [
+            ("handover_given", "Alerts that other nodes did for this one", |of| of.given),
+            ("handover_bytes_out", "Bytes of tasks that went out", |of| of.bytes_out),
+            ("handover_bytes_back", "Bytes of answers that came back", |of| of.bytes_back),
+            ("handover_withdrawn", "Tasks that nobody took in time", |of| of.withdrawn),
+            ("handover_refused", "Tasks that another node refused", |of| of.refused),
+            ("handover_overdue", "Tasks that were taken and not answered in time", |of| of.overdue),
+        ];
+        let label = |stage: quota::Stage| [("stage", stage.to_string())];
+        for (name, help, column) in columns {
+            let series = quota::Stage::ALL.map(|stage| (label(stage), column(&owner.counts(stage))));
+            counters(encoder, name, help, series)?;
+        }
+        let taken = quota::Stage::ALL.map(|stage| (label(stage), self.stats.totals(stage.into()).taken));
+        counters(encoder, "handover_taken", "Alerts that this node did for others", taken)
     }
 
     /// Of the partitions that the node has: one that it lets go of takes its series away.

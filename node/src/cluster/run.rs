@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use boom_client::channel::Cluster;
@@ -14,6 +15,7 @@ use boom_sky::schema::Decoder;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::identity::Identity;
 use super::life::Lives;
@@ -23,6 +25,8 @@ use super::{Clock, Parts, Shared, Teller, http, metrics};
 use crate::compute::Compute;
 use crate::config::Config;
 use crate::filters::{Place, Watch};
+use crate::handover::worker::Worker;
+use crate::handover::{HandOver, Owner, Valkey};
 use crate::pipeline::{Gate, Pipeline, Pools};
 use crate::schemas::Schemas;
 use crate::setup::{self, usage};
@@ -79,8 +83,12 @@ async fn run_with(
     let provenance = Arc::new(setup::provenance(&enricher));
     let (stats, pools) = (Arc::new(Stats::default()), Arc::new(Pools::even(1)));
     let decoder = setup::decoder(None, settings.schemas.as_deref(), &config)?;
+    let term = Arc::<AtomicU64>::default();
+    let port = handover(&config)?;
+    let owner = port.clone().map(|port| owner(&config, port, &identity, &term));
     let pipeline = Pipeline {
         schemas: schemas(&config, &decoder)?,
+        owner: owner.clone(),
         decoder,
         store,
         enricher,
@@ -96,6 +104,7 @@ async fn run_with(
         batch_wait: Duration::from_millis(config.input.batch_wait_ms),
         suspend_after: config.filters.suspend_after,
     };
+    let worker = port.map(|port| worker(port, &pipeline, &identity, &term));
     let parts = Arc::new(Parts {
         pipeline,
         provenance,
@@ -108,16 +117,66 @@ async fn run_with(
     let (told, events) = mpsc::channel(TOLD);
     let mut lives = Lives::new(parts, shared.clone(), Teller(told));
     lives.begin(identity.me.clone());
-    let meter = Meter::new(shared.clone(), Arc::clone(&stats), Arc::clone(&pools));
-    let registry = metrics::registry(meter.clone(), stats, pools, filters.receiver.clone());
+    let meter = Meter::new(shared.clone(), Arc::clone(&stats), Arc::clone(&pools), owner.clone());
+    let registry = metrics::registry(meter.clone(), stats, (pools, owner.clone()), filters.receiver.clone());
     let served = CancellationToken::new();
+    let helping = help(owner, worker, (&stop, &served));
     let server = tokio::spawn(http::serve(listener, shared.clone(), registry, served.clone()));
-    let session = Session { shared, cluster, timing: config.leases, identity, lives, meter, told: events, stop };
+    let session = Session { shared, cluster, timing: config.leases, identity, lives, meter, term, told: events, stop };
     ready(address);
     let ended = session.run().await;
     served.cancel();
+    helping.wait().await;
     server.abort();
     ended.map_err(|error| usage(&error))
+}
+
+/// Where work is handed over, if it is.
+fn handover(config: &Config) -> anyhow::Result<Option<Arc<dyn HandOver>>> {
+    let Some(address) = &config.handover.valkey else { return Ok(None) };
+    let valkey = Valkey::new(address, &config.handover.prefix).map_err(usage)?;
+    Ok(Some(Arc::new(valkey)))
+}
+
+/// Answers go to a stream that no other life of any node reads.
+fn owner(config: &Config, port: Arc<dyn HandOver>, identity: &Identity, term: &Arc<AtomicU64>) -> Arc<Owner> {
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    let me = format!("{}:{started}", identity.me);
+    let node = identity.me.node.to_string();
+    Arc::new(Owner::new(port, &node, me, config.handover.policy(), Arc::clone(term)))
+}
+
+/// What does the work of others with what this node has.
+fn worker<S>(port: Arc<dyn HandOver>, pipeline: &Pipeline<S>, identity: &Identity, term: &Arc<AtomicU64>) -> Worker {
+    Worker {
+        port,
+        node: identity.me.node.to_string(),
+        decoder: Arc::clone(&pipeline.decoder),
+        schemas: pipeline.schemas.clone(),
+        enricher: Arc::clone(&pipeline.enricher),
+        filters: pipeline.filters.clone(),
+        compute: pipeline.compute.clone(),
+        pools: Arc::clone(&pipeline.pools),
+        stats: Arc::clone(&pipeline.stats),
+        term: Arc::clone(term),
+    }
+}
+
+/// Work of others is taken until `stop`, and what it takes to hand over is there until `over`.
+fn help(
+    owner: Option<Arc<Owner>>,
+    worker: Option<Worker>,
+    (stop, over): (&CancellationToken, &CancellationToken),
+) -> TaskTracker {
+    let tasks = TaskTracker::new();
+    if let Some(owner) = owner {
+        tasks.spawn(owner.run(over.clone()));
+    }
+    if let Some(worker) = worker {
+        tasks.spawn(worker.run(stop.clone()));
+    }
+    tasks.close();
+    tasks
 }
 
 fn name(configured: &str) -> anyhow::Result<String> {

@@ -1,5 +1,7 @@
 //! The session: drives the state machine with what happens, and carries out what it decides. No decisions.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use boom_client::channel::Cluster;
@@ -33,6 +35,8 @@ pub(super) struct Session<S> {
     pub(super) identity: Identity,
     pub(super) lives: Lives<S>,
     pub(super) meter: Meter,
+    /// The term that tasks of this node carry, and below which it does none of others.
+    pub(super) term: Arc<AtomicU64>,
     pub(super) told: mpsc::Receiver<Told>,
     pub(super) stop: CancellationToken,
 }
@@ -110,7 +114,12 @@ impl<S: crate::store::Store + Clone> Session<S> {
                     None => continue,
                 },
             };
-            let actions = self.shared.node().handle(event, self.shared.clock.now());
+            let actions = {
+                let mut node = self.shared.node();
+                let actions = node.handle(event, self.shared.clock.now());
+                self.term.store(node.gate().term().0, Ordering::Relaxed);
+                actions
+            };
             if let Some(heard) = heard {
                 let _ = heard.send(());
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use boom_client::channel::{Config as Coordinators, Tls};
 use boom_client::secret::Secret;
+use boom_plan::handover::Policy;
 use boom_plan::lease::Timing;
 use boom_plan::time::Span;
 use serde::{Deserialize, Deserializer};
@@ -96,6 +97,27 @@ pub struct MongoDb {
     /// Our certificate and its key, PEM.
     #[serde(default)]
     pub certificate: Option<PathBuf>,
+}
+
+/// How work is handed over to other nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct HandOver {
+    /// The address of Valkey, which may hold a password; without one nothing is handed over.
+    #[serde(default)]
+    pub valkey: Option<Secret>,
+    /// How the names of its keys begin.
+    pub prefix: String,
+    /// How long a batch waits for a worker of its own node first, milliseconds.
+    pub patience_ms: u64,
+    /// How long an answer is waited for, milliseconds.
+    pub deadline_ms: u64,
+}
+
+impl HandOver {
+    /// As it is decided by.
+    pub fn policy(&self) -> Policy {
+        Policy { patience: Span(self.patience_ms), deadline: Span(self.deadline_ms), ..Policy::default() }
+    }
 }
 
 /// The coordinators, as they stand in the file.

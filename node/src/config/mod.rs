@@ -13,7 +13,7 @@ use boom_sky::crossmatch::{DistanceRule, MatchRule};
 use boom_sky::survey::Survey;
 use serde::Deserialize;
 
-pub use self::cluster::{MongoDb, Node, Output, Schemas};
+pub use self::cluster::{HandOver, MongoDb, Node, Output, Schemas};
 use self::cluster::{RawCoordinators, RawLeases};
 
 /// The defaults, as a file that one can copy and change.
@@ -49,6 +49,8 @@ pub struct Config {
     pub schemas: Schemas,
     /// Where documents are kept.
     pub mongodb: MongoDb,
+    /// How work is handed over to other nodes.
+    pub handover: HandOver,
 }
 
 /// How packets are taken in.
@@ -171,10 +173,20 @@ impl Config {
             settings.section("output"),
             settings.section("mongodb"),
             settings.section("schemas"),
+            settings.section("handover"),
         );
         let (
             (Some(input), Some(models), Some(filters), Some(simulator), Some(crossmatch)),
-            (Some(node), Some(coordinators), Some(leases), Some(kafka), Some(output), Some(mongodb), Some(schemas)),
+            (
+                Some(node),
+                Some(coordinators),
+                Some(leases),
+                Some(kafka),
+                Some(output),
+                Some(mongodb),
+                Some(schemas),
+                Some(handover),
+            ),
         ) = (standalone, cluster)
         else {
             return Err(settings.finish().err().unwrap_or_else(|| Problems(vec!["a section is missing".to_owned()])));
@@ -183,6 +195,7 @@ impl Config {
         #[rustfmt::skip]
         let config = Self {
             input, models, filters, simulator, crossmatch, node, coordinators, leases, kafka, output, mongodb, schemas,
+            handover,
         };
         config.check(&mut settings);
         settings.finish().map(|()| config)
@@ -196,6 +209,8 @@ impl Config {
         settings.range("node.queue_bytes", self.node.queue_bytes, 1 << 20, 1 << 40);
         settings.range("output.partitions", self.output.partitions, 1, 10_000);
         settings.range("schemas.patience_s", self.schemas.patience_s, 1, 3600);
+        settings.range("handover.patience_ms", self.handover.patience_ms, 0, 60_000);
+        settings.range("handover.deadline_ms", self.handover.deadline_ms, 100, 600_000);
         if let Err(error) = self.leases.check() {
             settings.problems.push(format!("`leases`: {error}"));
         }

@@ -8,36 +8,39 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use boom_plan::quota;
 use boom_sky::survey::Survey;
 use boom_store::documents::{Claim, Complete, Ingested, Sequence};
 
+use super::elsewhere::{Way, elsewhere};
+use super::jobs::{Asked, Enrich, Filter, Ingest};
 use super::order::{Turn, objects};
 use super::{Answer, Decided, Passed, Pipeline, Place};
 use crate::books::{Fate, UNKNOWN_SURVEY};
-use crate::compute::{Panicked, one_by_one, unpanicked};
+use crate::compute::Panicked;
+use crate::handover::job::Job;
 use crate::source::Packet;
-use crate::stage::enrich::{Enriched, Enricher};
+use crate::stage::enrich::Enriched;
 use crate::stage::filter::{Filters, Judged};
-use crate::stage::ingest::{Decoded, decode};
+use crate::stage::ingest::Decoded;
 use crate::stage::record::ResultRecord;
 use crate::stage::{DeadLetter, Problem, Received};
-use crate::stats::{Stage, Stats};
+use crate::stats::Stage;
 use crate::store::{Error, Store};
 
 /// A batch that is stored.
-struct Stored {
+#[derive(Debug)]
+pub(crate) struct Stored {
     stream: Arc<str>,
     packets: Arc<Vec<Packet>>,
-    received: Arc<Vec<Received>>,
+    pub(crate) received: Arc<Vec<Received>>,
     ingested: Vec<Ingested>,
 }
 
 /// What enriching made of the alerts that go on, each in its place.
-type AllEnriched = Vec<Result<Enriched, Panicked>>;
+pub(crate) type AllEnriched = Vec<Result<Enriched, Panicked>>;
 
 /// What the filters made of a batch.
-struct Filtered {
+pub(crate) struct Filtered {
     filters: Arc<Filters>,
     sources: Vec<Arc<str>>,
     verdicts: Vec<Answer>,
@@ -66,9 +69,8 @@ impl<S: Store> Pipeline<S> {
             schemas.prepare(packets.iter().map(|packet| packet.bytes.as_slice())).await;
         }
         let packets = Arc::new(packets);
-        let (decoder, of) = (Arc::clone(&self.decoder), Arc::clone(&packets));
-        let Decoded { received, mut dead } =
-            self.stage(quota::Stage::Ingest, (&stream, packets.len()), move || decode(&decoder, &of)).await?;
+        let ingest = Ingest { decoder: Arc::clone(&self.decoder), packets: Arc::clone(&packets) };
+        let Decoded { received, mut dead } = self.stage(&stream, ingest).await?;
         let received = Arc::new(received);
 
         let waiting = Instant::now();
@@ -90,47 +92,51 @@ impl<S: Store> Pipeline<S> {
         Ok(decided)
     }
 
-    async fn enrich(&self, sequence: Sequence, stored: &Arc<Stored>) -> Result<AllEnriched, Error> {
+    async fn enrich(&self, sequence: Sequence, stored: &Arc<Stored>) -> Result<Arc<AllEnriched>, Error> {
         let (enricher, now) = (Arc::clone(&self.enricher), (self.clock)());
-        let of = Arc::clone(stored);
-        let work = move || enrich(&enricher, &of, now);
-        let (enriched, documents) =
-            self.stage(quota::Stage::Enrich, (&stored.stream, stored.received.len()), work).await?;
+        let job = Enrich { enricher, stored: Arc::clone(stored), now };
+        let (enriched, documents) = self.stage(&stored.stream, job).await?;
         self.store.complete(sequence, documents).await?;
         Ok(enriched)
     }
 
-    async fn filter(&self, stored: Arc<Stored>, enriched: AllEnriched) -> Result<Filtered, Error> {
+    async fn filter(&self, stored: Arc<Stored>, enriched: Arc<AllEnriched>) -> Result<Filtered, Error> {
         let (filters, stats, now) = (self.filters.borrow().clone(), Arc::clone(&self.stats), (self.clock)());
-        let (stream, alerts) = (Arc::clone(&stored.stream), stored.received.len());
-        let work = move || filter(filters, &stored, enriched, now, &stats);
-        Ok(self.stage(quota::Stage::Filter, (&stream, alerts), work).await?)
+        let stream = Arc::clone(&stored.stream);
+        Ok(self.stage(&stream, Filter { filters, stored, enriched, now, stats }).await?)
     }
 
-    /// Runs a stage's work on so many alerts of a stream on a compute thread, when its pool has a place, and measures it.
-    async fn stage<T: Send + 'static>(
-        &self,
-        stage: quota::Stage,
-        (stream, alerts): (&Arc<str>, usize),
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Panicked> {
+    /// Does a stage's work on a batch of a stream and measures it: on a compute thread, when its pool has a place, or on another node.
+    async fn stage<J: Job>(&self, stream: &Arc<str>, job: J) -> Result<J::Output, Panicked> {
         let entered = Instant::now();
-        let span = tracing::debug_span!("stage", name = %stage);
+        let (alerts, pool) = (job.alerts(), self.pools.of(J::STAGE));
+        let place = match &self.owner {
+            None => pool.enter(stream, alerts).await,
+            Some(owner) => match elsewhere((owner, &self.compute), pool, (stream, entered), &job).await? {
+                Way::Here(place) => place,
+                Way::Done(output) => {
+                    owner.given(J::STAGE, alerts);
+                    self.stats.record(J::STAGE.into(), alerts, entered.elapsed(), Duration::ZERO);
+                    return Ok(output);
+                }
+            },
+        };
+        let span = tracing::debug_span!("stage", name = %J::STAGE);
         let timed = move || {
             let _entered = span.entered();
             let begun = Instant::now();
-            (work(), begun.elapsed())
+            (job.run(), begun.elapsed())
         };
-        let _place = self.pools.of(stage).enter(stream, alerts).await;
         let (result, busy) = self.compute.run(timed).await?;
-        self.stats.record(stage.into(), alerts, entered.elapsed(), busy);
+        drop(place);
+        self.stats.record(J::STAGE.into(), alerts, entered.elapsed(), busy);
         Ok(result)
     }
 }
 
 impl Stored {
     /// The alerts that go on, with their places: all but the repeats.
-    fn fresh(&self) -> impl Iterator<Item = (usize, &Received, &Ingested)> {
+    pub(crate) fn fresh(&self) -> impl Iterator<Item = (usize, &Received, &Ingested)> {
         let all = self.received.iter().zip(&self.ingested).enumerate();
         all.filter(|(_, (_, ingested))| !is_repeat(ingested)).map(|(at, (received, ingested))| (at, received, ingested))
     }
@@ -165,16 +171,13 @@ fn died(dead: &DeadLetter) -> (&'static str, Arc<str>, Fate) {
     (survey, Arc::clone(&dead.origin.source), Fate::DeadLettered(dead.reason))
 }
 
-fn enrich(enricher: &Enricher, stored: &Stored, now: f64) -> (AllEnriched, Vec<(&'static Survey, Complete)>) {
-    let batch: Vec<_> = stored.fresh().map(|(_, received, ingested)| (received, ingested)).collect();
-    let enriched = one_by_one(&batch, |some| enricher.enrich(some, now));
-    let made = batch.iter().zip(&enriched).filter_map(|(alert, enriched)| Some((alert.0, enriched.as_ref().ok()?)));
-    let documents = made.flat_map(|(received, enriched)| documents(received, enriched)).collect();
-    (enriched, documents)
+/// The documents of the alerts that are enriched.
+pub(super) fn documents(stored: &Stored, enriched: &AllEnriched) -> Vec<(&'static Survey, Complete)> {
+    let made = stored.fresh().zip(enriched).filter_map(|(alert, enriched)| Some((alert.1, enriched.as_ref().ok()?)));
+    made.flat_map(|(received, enriched)| documents_of(received, enriched)).collect()
 }
 
-/// The documents of an alert that is enriched.
-fn documents(received: &Received, enriched: &Enriched) -> Vec<(&'static Survey, Complete)> {
+fn documents_of(received: &Received, enriched: &Enriched) -> Vec<(&'static Survey, Complete)> {
     let alert = &received.alert;
     let mut documents = vec![(alert.survey, Complete::Alert(alert.candid, enriched.document.clone()))];
     if alert.cutouts.named().iter().any(|stamp| !stamp.1.is_empty()) {
@@ -189,22 +192,20 @@ fn documents(received: &Received, enriched: &Enriched) -> Vec<(&'static Survey, 
     documents
 }
 
-fn filter(filters: Arc<Filters>, stored: &Stored, enriched: AllEnriched, now: f64, stats: &Stats) -> Filtered {
-    let mut judging = filters.judging();
+/// What the filters said of a batch, with what becomes of the alerts of which they could say nothing.
+pub(super) fn gather(of: &Filter, asked: Asked) -> Filtered {
+    let Filter { filters, stored, enriched, stats, .. } = of;
     let (sources, verdicts, results, fallen) = Default::default();
-    let mut filtered = Filtered { filters: Arc::clone(&filters), sources, verdicts, results, fallen };
-    for ((at, received, ingested), enriched) in stored.fresh().zip(enriched) {
-        let enriched = match enriched {
-            Ok(enriched) => enriched,
-            Err(why) => {
-                filtered.fallen.push(stored.fallen(at, "enrich", "defect", &why));
-                continue;
-            }
-        };
-        let judged = match unpanicked(|| filters.judge(received, ingested, &enriched, now, &mut judging)) {
+    let mut filtered = Filtered { filters: Arc::clone(filters), sources, verdicts, results, fallen };
+    let mut all_judged = asked.judged.into_iter();
+    for ((at, received, _), enriched) in stored.fresh().zip(&**enriched) {
+        if let Err(why) = enriched {
+            filtered.fallen.push(stored.fallen(at, "enrich", "defect", why));
+            continue;
+        }
+        let judged = match all_judged.next().expect("every alert that is enriched is judged") {
             Ok(judged) => judged,
             Err(why) => {
-                judging = filters.judging();
                 filtered.fallen.push(stored.fallen(at, "filter", "defect", &why));
                 continue;
             }
@@ -213,16 +214,16 @@ fn filter(filters: Arc<Filters>, stored: &Stored, enriched: AllEnriched, now: f6
             filtered.fallen.push(stored.fallen(at, "filter", "result_too_large", &why));
             continue;
         }
-        report(&filters, received, &judged);
+        report(filters, received, &judged);
         let alert = filtered.sources.len();
         filtered.sources.push(Arc::clone(&received.origin.source));
         let answers = judged.verdicts.into_iter();
         filtered.verdicts.extend(answers.map(|(filter, verdict)| Answer { alert, filter, verdict }));
         filtered.results.extend(judged.results.into_iter().map(|result| (alert, result)));
     }
-    let mut asked = vec![0; filters.list().len()];
-    filtered.verdicts.iter().for_each(|answer| asked[answer.filter] += 1);
-    stats.record_filters(&filters, &judging.spent, &asked);
+    let mut times = vec![0; filters.list().len()];
+    filtered.verdicts.iter().for_each(|answer| times[answer.filter] += 1);
+    stats.record_filters(filters, &asked.spent, &times);
     filtered
 }
 

@@ -9,9 +9,11 @@
 //! next in `pool.rs`; each stream is committed in its own order. Inputs of which nobody says that they are streams (files) are one stream together.
 
 mod batch;
+mod elsewhere;
 mod emit;
 mod intake;
 mod item;
+pub(crate) mod jobs;
 mod order;
 mod room;
 
@@ -37,6 +39,7 @@ use self::order::{Turn, Turns};
 use self::room::Room;
 use crate::books::{Books, Fate, Verdict};
 use crate::compute::{Compute, Panicked};
+use crate::handover::Owner;
 use crate::pool::Pool;
 use crate::positions::Positions;
 use crate::schemas::Schemas;
@@ -77,6 +80,8 @@ pub struct Pipeline<S> {
     pub enricher: Arc<Enricher>,
     /// Filters: each batch takes those that hold when it comes to them.
     pub filters: watch::Receiver<Arc<Filters>>,
+    /// Hands work over to other nodes, where there are any.
+    pub owner: Option<Arc<Owner>>,
     /// Threads.
     pub compute: Compute,
     /// How many batches are worked on at once, by stage.

@@ -86,6 +86,18 @@ impl Enricher {
         models.map(|model| (model.manifest.name.clone(), model.version.clone())).collect()
     }
 
+    /// Whether a model of a survey looks at the stamps.
+    pub fn wants_cutouts(&self, survey: &Survey) -> bool {
+        self.surveys.get(survey.name).is_some_and(|survey| survey.triplets)
+    }
+
+    /// All that the result depends on, by name: the models, and the catalogs with what is asked of them.
+    pub fn versions(&self) -> impl Iterator<Item = (String, String)> {
+        let models = self.surveys.values().flat_map(|survey| &survey.models);
+        let models = models.map(|model| (format!("model {}", model.manifest.name), model.version.clone()));
+        models.chain([("catalogs".to_owned(), format!("{:016x}", self.catalogs.version()))])
+    }
+
     /// The catalogs.
     pub fn catalogs(&self) -> &Catalogs {
         &self.catalogs

@@ -86,6 +86,17 @@ pub struct Judged {
     pub failures: Vec<(usize, String)>,
 }
 
+/// What filters said of an alert, without the results: those are made of it where the alert is.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// Those that let it through, with what they annotate.
+    pub passed: Vec<(usize, bson::Document)>,
+    /// Those that do not.
+    pub rejected: Vec<usize>,
+    /// Those that failed, and why.
+    pub failed: Vec<(usize, String)>,
+}
+
 /// What one thread keeps while it judges, and how long each filter took.
 #[derive(Debug)]
 pub struct Judging {
@@ -151,6 +162,54 @@ impl Filters {
             photometry: properties::Scratch::default(),
             spent: vec![Duration::ZERO; self.filters.len()],
         }
+    }
+
+    /// All that the filters are, by name.
+    pub fn versions(&self) -> impl Iterator<Item = (String, String)> {
+        self.filters.iter().map(|filter| {
+            let survey = filter.survey.map_or("all surveys", |survey| survey.name);
+            let version = format!("{} of {survey} seeing {:?}", filter.version(), filter.permissions);
+            (format!("filter {}", filter.name), version)
+        })
+    }
+
+    /// What was said, without the results.
+    pub fn said(&self, judged: Judged) -> Said {
+        let place = |name: &str| self.filters.iter().position(|filter| *filter.name == *name);
+        let passed = judged.results.into_iter().flat_map(|result| result.passed);
+        let passed = passed.filter_map(|passed| Some((place(&passed.name)?, passed.annotations)));
+        let rejected = judged.verdicts.into_iter().filter(|(_, verdict)| *verdict == Verdict::Rejected);
+        Said {
+            passed: passed.collect(),
+            rejected: rejected.map(|(filter, _)| filter).collect(),
+            failed: judged.failures,
+        }
+    }
+
+    /// What these very filters said elsewhere, with the results; `now` (JD) is when they passed.
+    pub fn judged(
+        &self,
+        received: &Received,
+        ingested: &Ingested,
+        enriched: &Enriched,
+        (said, now): (Said, f64),
+        judging: &mut Judging,
+    ) -> Judged {
+        let mut judged = Judged { failures: said.failed, ..Judged::default() };
+        judged.verdicts.extend(said.passed.iter().map(|(filter, _)| (*filter, Verdict::Passed)));
+        judged.verdicts.extend(said.rejected.into_iter().map(|filter| (filter, Verdict::Rejected)));
+        judged.verdicts.extend(judged.failures.iter().map(|(filter, _)| (*filter, Verdict::Failed)));
+        for group in self.groups.iter().filter(|group| group.survey.name == received.alert.survey.name) {
+            let of_group = said.passed.iter().filter(|(filter, _)| group.members.contains(filter));
+            let passed: Vec<Passed> = of_group
+                .map(|(filter, annotations)| Passed::with(&self.filters[*filter], annotations.clone(), now))
+                .collect();
+            if !passed.is_empty() {
+                let sight = Sight::new(group, received, ingested, enriched, &mut judging.photometry);
+                judged.results.push(group.record(received, ingested, (enriched, &sight), passed));
+            }
+        }
+        judged
     }
 
     /// Asks every filter that may see the alert; `now` (JD) is when a result says that it passed.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use boom_sky::alert::Origin;
+use boom_sky::alert::{Alert, Origin};
 use boom_sky::schema::{Decoder, Undecoded};
 
 use super::{DeadLetter, Problem, Received};
@@ -38,12 +38,7 @@ pub fn decode(decoder: &Decoder, packets: &[Packet]) -> Decoded {
         };
         for (record, outcome) in (0..).zip(outcomes) {
             match outcome {
-                Ok(alert) => {
-                    let source = Arc::clone(&packet.source);
-                    let origin = Origin { source, partition: 0, offset: packet.offset, record };
-                    let retry_of = packet.retry_of.clone().filter(|first| first.record == record);
-                    decoded.received.push(Received { alert, origin, retry_of });
-                }
+                Ok(alert) => decoded.received.push(received(packet, record, alert)),
                 Err(Undecoded { error, survey }) => {
                     let problem = Problem::of(&packet.name, "ingest", error.reason(), error);
                     decoded.dead.push(DeadLetter::new(packet, record, survey, problem));
@@ -52,4 +47,11 @@ pub fn decode(decoder: &Decoder, packets: &[Packet]) -> Decoded {
         }
     }
     decoded
+}
+
+/// The alert that a record of a packet gave.
+pub fn received(packet: &Packet, record: u32, alert: Alert) -> Received {
+    let origin = Origin { source: Arc::clone(&packet.source), partition: 0, offset: packet.offset, record };
+    let retry_of = packet.retry_of.clone().filter(|first| first.record == record);
+    Received { alert, origin, retry_of }
 }

@@ -84,12 +84,13 @@ impl Passed {
     pub fn new(filter: &Filter, document: &RawDocument, passed_at: f64) -> Self {
         let annotations = document.get_document("annotations").ok();
         let annotations = annotations.and_then(|annotations| bson::Document::try_from(annotations).ok());
-        Self {
-            name: Arc::clone(&filter.name),
-            version: Arc::from(filter.version()),
-            passed_at,
-            annotations: annotations.unwrap_or_default(),
-        }
+        Self::with(filter, annotations.unwrap_or_default(), passed_at)
+    }
+
+    /// Of a filter and what it annotates.
+    pub fn with(filter: &Filter, annotations: bson::Document, passed_at: f64) -> Self {
+        let (name, version) = (Arc::clone(&filter.name), Arc::from(filter.version()));
+        Self { name, version, passed_at, annotations }
     }
 }
 

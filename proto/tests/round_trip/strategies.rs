@@ -1,8 +1,9 @@
 //! Arbitrary values of the domain types, with every variant of each.
 
 use boom_plan::fleet::Release;
+use boom_plan::handover::{Hindrance, Why};
 use boom_plan::id::{Incarnation, NodeId, Offset, Partition, PlanVersion, ProducerName, Sequence, StreamId, Term};
-use boom_plan::message::{HoldState, Holding, NodeInfo, Refusal, Register, Report, StageLoad};
+use boom_plan::message::{HandOver, HoldState, Holding, NodeInfo, Refusal, Register, Report, StageLoad};
 use boom_plan::orders::{Bounds, Mode, OperatorCommand, Orders, Start, Stream};
 use boom_plan::plan::{Assignment, FORMAT, Ownership, Plan};
 use boom_plan::quota::{NodeQuotas, Quota, QuotaReason, Stage};
@@ -113,9 +114,20 @@ pub(crate) fn plan() -> impl Strategy<Value = Plan> {
 }
 
 fn load() -> impl Strategy<Value = StageLoad> {
-    any::<(u32, u64, u32, u16, u64)>().prop_map(|(queue, age, rate, busy, latency)| {
+    (any::<(u32, u64, u32, u16, u64)>(), hand_over()).prop_map(|((queue, age, rate, busy, latency), hand_over)| {
         let (age, latency) = (Span(age), Span(latency));
-        StageLoad { queue, age, rate, busy, latency }
+        StageLoad { queue, age, rate, busy, latency, hand_over }
+    })
+}
+
+fn hand_over() -> impl Strategy<Value = HandOver> {
+    let why = of(select(vec![Why::NoWorkers, Why::Busy]));
+    let hindrance = of(select(vec![Hindrance::Away, Hindrance::Nobody]));
+    (any::<(u32, u32)>(), why, hindrance).prop_map(|((given, taken), why, hindrance)| HandOver {
+        given,
+        taken,
+        why,
+        hindrance,
     })
 }
 

@@ -200,6 +200,14 @@ impl Series {
         kept
     }
 
+    /// The points with their numbers alone: each with an empty document.
+    #[must_use]
+    pub fn without_documents(&self) -> Self {
+        let mut numbers = Self::default();
+        self.iter().for_each(|point| numbers.push(&point.head, &[]));
+        numbers
+    }
+
     /// Writes the documents of the points that `keep` admits as a BSON array under `key`.
     pub fn write_array(&self, key: &str, keep: impl Fn(&PointHead) -> bool, writer: &mut Writer<'_>) {
         let array = writer.open_array(key);
