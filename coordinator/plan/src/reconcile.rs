@@ -173,9 +173,9 @@ pub fn reconcile(
         }
     }
     let quotas = plan.quotas.get(&me.node).map(|quotas| &quotas.stages);
-    for (&stage, &quota) in quotas.into_iter().flatten() {
+    for (&stage, quota) in quotas.into_iter().flatten() {
         if pools.get(&stage) != Some(&quota.workers) {
-            steps.push(Step::Resize { stage, quota });
+            steps.push(Step::Resize { stage, quota: quota.clone() });
         }
     }
     steps
