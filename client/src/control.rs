@@ -214,6 +214,15 @@ impl Cluster {
                 self.call(what, order, |mut c, order| async move { c.resume_stream(order).await }).await
             }
             Order::Scale(order) => self.call(what, order, |mut c, order| async move { c.scale(order).await }).await,
+            Order::LimitNode(order) => {
+                self.call(what, order, |mut c, order| async move { c.limit_node(order).await }).await
+            }
+            Order::LimitStream(order) => {
+                self.call(what, order, |mut c, order| async move { c.limit_stream(order).await }).await
+            }
+            Order::WeighStream(order) => {
+                self.call(what, order, |mut c, order| async move { c.weigh_stream(order).await }).await
+            }
             Order::Cordon(order) => self.call(what, order, |mut c, order| async move { c.cordon(order).await }).await,
             Order::Drain(order) => self.call(what, order, |mut c, order| async move { c.drain(order).await }).await,
             Order::Uncordon(order) => {

@@ -1,7 +1,7 @@
 //! Configuration: what each key means and which values are possible. How the layers come together is the matter of `boom_client::settings`;
 //! nothing here opens what it names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,9 +12,9 @@ use boom_client::settings::{Problems, Settings};
 use boom_plan::coordinator::Config as Control;
 use boom_plan::id::{NodeId, StreamId};
 use boom_plan::lease::Timing;
-use boom_plan::orders::{Bounds, Start, Stream};
+use boom_plan::orders::{Bounds, Limits, Start, Stream};
 use boom_plan::quota::{Shares, Stage};
-use boom_plan::scale::Policy;
+use boom_plan::scale::{Placement, Policy, Wishes};
 use boom_plan::time::Span;
 use serde::Deserialize;
 
@@ -130,7 +130,25 @@ struct RawStream {
     #[serde(default)]
     paused: bool,
     #[serde(default)]
-    bounds: Bounds,
+    weight: Option<u32>,
+    #[serde(default)]
+    bounds: BTreeMap<Stage, RawLimits>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct RawLimits {
+    #[serde(default)]
+    min: u32,
+    #[serde(default)]
+    max: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Labels {
+    #[serde(default)]
+    requires: BTreeSet<String>,
+    #[serde(default)]
+    prefers: BTreeSet<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -256,6 +274,11 @@ fn streams(
         let id = name.parse::<StreamId>().map_err(|error| wrong("", error.to_string()));
         let topics = raw.topics.parse().map_err(|error: boom_plan::Error| wrong(".topics", error.to_string()));
         let start = start(&raw.start).map_err(|why| wrong(".start", why));
+        let limits = |(&stage, &RawLimits { min, max }): (&Stage, &RawLimits)| (stage, Limits { min, max });
+        let bounds = Bounds { weight: raw.weight, stages: raw.bounds.iter().map(limits).collect() };
+        if let Err(error) = bounds.check() {
+            wrong("", error.to_string());
+        }
         if raw.survey.is_empty() {
             wrong(".survey", "it is empty".to_owned());
         }
@@ -268,7 +291,7 @@ fn streams(
         }
         if let (Ok(id), Ok(topics), Ok(start), true) = (id, topics, start, problems.len() == before) {
             let (survey, cluster) = (raw.survey, raw.cluster);
-            streams.insert(id, Stream { survey, cluster, topics, start, paused: raw.paused, bounds: raw.bounds });
+            streams.insert(id, Stream { survey, cluster, topics, start, paused: raw.paused, bounds });
         }
     }
     streams
@@ -333,6 +356,11 @@ fn control(settings: &mut Settings) -> Control {
     if let Some(shares) = settings.section::<BTreeMap<Stage, u32>>("shares") {
         control.policy.shares = Shares(shares);
     }
+    if let Some(placement) = settings.section::<BTreeMap<Stage, Labels>>("placement") {
+        let wishes =
+            placement.into_iter().map(|(stage, Labels { requires, prefers })| (stage, Wishes { requires, prefers }));
+        control.policy.placement = Placement(wishes.filter(|(_, wishes)| *wishes != Wishes::default()).collect());
+    }
     control
 }
 
@@ -381,6 +409,28 @@ mod tests {
         assert_eq!(config.etcd.endpoints, ["http://a:1", "http://b:2"]);
         let stream = &config.streams[&"ztf".parse().unwrap()];
         assert_eq!((stream.start, stream.paused), (Start::At(1_795_564_800_000), false));
+    }
+
+    #[test]
+    fn stages_are_placed_by_labels_and_streams_bounded() {
+        let text = "[placement.enrich]\nrequires = ['gpu']\n[placement.filter]\nprefers = ['store']\n[kafka.ipac]\nbrokers = 'a:1'\n\
+            [streams.ztf]\nsurvey = 'ZTF'\ncluster = 'ipac'\ntopics = 't'\nstart = 'latest'\nweight = 3\n\
+            bounds = { enrich = { min = 1, max = 8 }, filter = { max = 2 } }";
+        let config = load(text, &[]).unwrap();
+        let wishes = |requires: &[&str], prefers: &[&str]| {
+            let [requires, prefers] =
+                [requires, prefers].map(|labels| labels.iter().map(ToString::to_string).collect());
+            Wishes { requires, prefers }
+        };
+        let placement = [(Stage::Enrich, wishes(&["gpu"], &[])), (Stage::Filter, wishes(&[], &["store"]))];
+        assert_eq!(config.control.policy.placement, Placement(placement.into()));
+        let share = config.streams[&"ztf".parse().unwrap()].bounds.whole();
+        assert_eq!(share.to_string(), "weight 3, enrich 1 to 8, filter at most 2");
+        let wrong = "[placement.emit]\nrequires = []\n";
+        assert!(load(wrong, &[]).unwrap_err()[0].contains("`placement`: unknown variant `emit`"));
+        assert!(load("[placement.enrich]\nneeds = []\n", &[]).unwrap_err()[0].contains("needs"));
+        let wrong = text.replace("max = 8", "max = 0").replace("weight = 3", "weight = 0");
+        assert!(load(&wrong, &[]).unwrap_err()[0].contains("`streams.ztf`: bounds can not be used: a weight of 0"));
     }
 
     #[test]

@@ -26,6 +26,12 @@ pub enum Order {
     ResumeStream(v1::ResumeStreamRequest),
     /// `Scale`.
     Scale(v1::ScaleRequest),
+    /// `LimitNode`.
+    LimitNode(v1::LimitNodeRequest),
+    /// `LimitStream`.
+    LimitStream(v1::LimitStreamRequest),
+    /// `WeighStream`.
+    WeighStream(v1::WeighStreamRequest),
     /// `Cordon`.
     Cordon(v1::CordonRequest),
     /// `Drain`.
@@ -51,6 +57,17 @@ impl From<&OperatorCommand> for Order {
                 let (node, stage) = (node.to_string(), v1::Stage::from(*stage).into());
                 Self::Scale(v1::ScaleRequest { node, stage, workers: *workers })
             }
+            OperatorCommand::LimitNode { node, stage, limits } => {
+                let (stage, limits) = (v1::Stage::from(*stage).into(), limits.map(Into::into));
+                Self::LimitNode(v1::LimitNodeRequest { node: node.to_string(), stage, limits })
+            }
+            OperatorCommand::LimitStream { stream, stage, limits } => {
+                let (stage, limits) = (v1::Stage::from(*stage).into(), limits.map(Into::into));
+                Self::LimitStream(v1::LimitStreamRequest { stream: text(stream), stage, limits })
+            }
+            OperatorCommand::WeighStream { stream, weight } => {
+                Self::WeighStream(v1::WeighStreamRequest { stream: text(stream), weight: *weight })
+            }
         }
     }
 }
@@ -73,6 +90,17 @@ impl TryFrom<Order> for OperatorCommand {
                 let (node, stage) = (request.node.parse()?, stage(request.stage, "ScaleRequest.stage")?);
                 Self::SetQuota { node, stage, workers: request.workers }
             }
+            Order::LimitNode(request) => {
+                let (node, stage) = (request.node.parse()?, stage(request.stage, "LimitNodeRequest.stage")?);
+                Self::LimitNode { node, stage, limits: request.limits.map(Into::into) }
+            }
+            Order::LimitStream(request) => {
+                let (stream, stage) = (request.stream.parse()?, stage(request.stage, "LimitStreamRequest.stage")?);
+                Self::LimitStream { stream, stage, limits: request.limits.map(Into::into) }
+            }
+            Order::WeighStream(request) => {
+                Self::WeighStream { stream: request.stream.parse()?, weight: request.weight }
+            }
         })
     }
 }
@@ -88,6 +116,7 @@ pub fn event(audit: &Audit, term: Term, time_unix_ms: u64) -> v1::Event {
         Audit::Ordered(_) => (Kind::Ordered, None),
         Audit::Configured => (Kind::Configured, None),
         Audit::Committed(version, _) => (Kind::Committed, Some(version.0)),
+        Audit::Homeless(..) | Audit::Housed(_) => (Kind::Placement, None),
         Audit::Saturated(_) | Audit::Relieved => (Kind::Saturated, None),
         Audit::Uncertain(version) => (Kind::Uncertain, Some(version.0)),
         Audit::Unsound(version, _) => (Kind::Unsound, Some(version.0)),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use boom_plan::id::{NodeId, StreamId};
-use boom_plan::orders::{Bounds, Mode, Orders, Start, Stream};
+use boom_plan::orders::{Bounds, Limits, Mode, Orders, Start, Stream};
 use boom_plan::quota::Stage;
 
 use crate::error::{map, required};
@@ -21,6 +21,8 @@ impl From<&Orders> for v1::Orders {
             streams: orders.streams.iter().map(stream_to_wire).collect(),
             modes: orders.modes.iter().map(mode).collect(),
             quotas: orders.quotas.iter().map(overrides_to_wire).collect(),
+            limits: orders.limits.iter().map(node_limits).collect(),
+            bounds: orders.bounds.iter().map(stream_bounds).collect(),
         }
     }
 }
@@ -29,11 +31,72 @@ impl TryFrom<v1::Orders> for Orders {
     type Error = Error;
     fn try_from(orders: v1::Orders) -> Result<Self, Error> {
         let mode = |entry: v1::NodeMode| Ok((entry.node.parse()?, mode(entry.mode, "NodeMode.mode")?));
+        let limits =
+            |entry: v1::NodeLimits| Ok((entry.node.parse()?, limits_of_wire(entry.stages, "NodeLimits.stages")?));
+        let bounds = |entry: v1::StreamBounds| {
+            Ok((entry.stream.parse()?, required(entry.bounds, "StreamBounds.bounds")?.try_into()?))
+        };
         Ok(Self {
             streams: map(orders.streams.into_iter().map(stream_of_wire), "Orders.streams")?,
             modes: map(orders.modes.into_iter().map(mode), "Orders.modes")?,
             quotas: map(orders.quotas.into_iter().map(overrides_of_wire), "Orders.quotas")?,
+            limits: map(orders.limits.into_iter().map(limits), "Orders.limits")?,
+            bounds: map(orders.bounds.into_iter().map(bounds), "Orders.bounds")?,
         })
+    }
+}
+
+fn node_limits((node, stages): (&NodeId, &BTreeMap<Stage, Limits>)) -> v1::NodeLimits {
+    v1::NodeLimits { node: node.to_string(), stages: limits_to_wire(stages) }
+}
+
+fn stream_bounds((stream, bounds): (&StreamId, &Bounds)) -> v1::StreamBounds {
+    v1::StreamBounds { stream: stream.to_string(), bounds: Some(bounds.into()) }
+}
+
+/// The limits of stages.
+pub(crate) fn limits_to_wire(stages: &BTreeMap<Stage, Limits>) -> Vec<v1::StageLimits> {
+    let one = |(&stage, &limits): (&Stage, &Limits)| {
+        let (stage, limits) = (v1::Stage::from(stage).into(), Some(limits.into()));
+        v1::StageLimits { stage, limits }
+    };
+    stages.iter().map(one).collect()
+}
+
+/// The limits of stages, each once.
+pub(crate) fn limits_of_wire(
+    stages: Vec<v1::StageLimits>,
+    field: &'static str,
+) -> Result<BTreeMap<Stage, Limits>, Error> {
+    let one = |entry: v1::StageLimits| {
+        let limits = required(entry.limits, "StageLimits.limits")?.into();
+        Ok((stage(entry.stage, "StageLimits.stage")?, limits))
+    };
+    map(stages.into_iter().map(one), field)
+}
+
+impl From<Limits> for v1::Limits {
+    fn from(Limits { min, max }: Limits) -> Self {
+        Self { min, max }
+    }
+}
+
+impl From<v1::Limits> for Limits {
+    fn from(v1::Limits { min, max }: v1::Limits) -> Self {
+        Self { min, max }
+    }
+}
+
+impl From<&Bounds> for v1::Bounds {
+    fn from(bounds: &Bounds) -> Self {
+        Self { weight: bounds.weight, stages: limits_to_wire(&bounds.stages) }
+    }
+}
+
+impl TryFrom<v1::Bounds> for Bounds {
+    type Error = Error;
+    fn try_from(bounds: v1::Bounds) -> Result<Self, Error> {
+        Ok(Self { weight: bounds.weight, stages: limits_of_wire(bounds.stages, "Bounds.stages")? })
     }
 }
 
@@ -53,14 +116,13 @@ fn overrides_of_wire(overrides: v1::NodeOverrides) -> Result<(NodeId, BTreeMap<S
 
 /// A stream with its name, as it goes over the wire.
 pub(crate) fn stream_to_wire((id, stream): (&StreamId, &Stream)) -> v1::NamedStream {
-    let Bounds { min, max, weight } = stream.bounds;
     let stream = v1::Stream {
         survey: stream.survey.clone(),
         cluster: stream.cluster.clone(),
         topics: stream.topics.to_string(),
         start: Some(stream.start.into()),
         paused: stream.paused,
-        bounds: Some(v1::Bounds { min, max, weight }),
+        bounds: Some((&stream.bounds).into()),
     };
     v1::NamedStream { name: id.to_string(), stream: Some(stream) }
 }
@@ -68,7 +130,6 @@ pub(crate) fn stream_to_wire((id, stream): (&StreamId, &Stream)) -> v1::NamedStr
 /// A stream with its name. Bounds that are not given are none.
 pub(crate) fn stream_of_wire(named: v1::NamedStream) -> Result<(StreamId, Stream), Error> {
     let stream = required(named.stream, "NamedStream.stream")?;
-    let v1::Bounds { min, max, weight } = stream.bounds.unwrap_or_default();
     let said = |text: String, field| if text.is_empty() { Err(Error::Missing(field)) } else { Ok(text) };
     let stream = Stream {
         survey: said(stream.survey, "Stream.survey")?,
@@ -76,7 +137,7 @@ pub(crate) fn stream_of_wire(named: v1::NamedStream) -> Result<(StreamId, Stream
         topics: stream.topics.parse()?,
         start: required(stream.start, "Stream.start")?.try_into()?,
         paused: stream.paused,
-        bounds: Bounds { min, max, weight },
+        bounds: stream.bounds.unwrap_or_default().try_into()?,
     };
     Ok((named.name.parse()?, stream))
 }

@@ -1,13 +1,15 @@
 //! The plan, with the reason of each decision.
 
-use boom_plan::id::{NodeId, Offset, Partition, PlanVersion, Term};
+use boom_plan::id::{NodeId, Offset, Partition, PlanVersion, StreamId, Term};
 use boom_plan::plan::{Assignment, FORMAT, Ownership, Plan};
 use boom_plan::quota::{NodeQuotas, Quota, QuotaReason, Stage};
 use boom_plan::reason::Reason;
+use boom_plan::share::StreamShare;
 use boom_plan::time::Span;
 
 use crate::error::{map, required, set};
 use crate::names::stage;
+use crate::orders::{limits_of_wire, limits_to_wire};
 use crate::v1::{assignment, quota, reason};
 use crate::{Error, v1};
 
@@ -135,21 +137,38 @@ impl TryFrom<v1::Reason> for Reason {
 /// The workers of a node, as they go over the wire.
 fn quotas_to_wire(node: &NodeId, quotas: &NodeQuotas) -> v1::NodeQuotas {
     let stages = quotas.stages.iter().map(|(&stage, quota)| quota_to_wire(stage, quota)).collect();
-    v1::NodeQuotas { node: node.to_string(), capacity: quotas.capacity, stages }
+    let streams = quotas.streams.iter().map(share_to_wire).collect();
+    v1::NodeQuotas { node: node.to_string(), capacity: quotas.capacity, stages, streams }
 }
 
 pub(crate) fn quotas_of_wire(quotas: v1::NodeQuotas) -> Result<(NodeId, NodeQuotas), Error> {
     let stages = map(quotas.stages.into_iter().map(quota_of_wire), "NodeQuotas.stages")?;
-    Ok((quotas.node.parse()?, NodeQuotas { capacity: quotas.capacity, stages }))
+    let streams = map(quotas.streams.into_iter().map(share_of_wire), "NodeQuotas.streams")?;
+    Ok((quotas.node.parse()?, NodeQuotas { capacity: quotas.capacity, stages, streams }))
+}
+
+fn share_to_wire((stream, share): (&StreamId, &StreamShare)) -> v1::StreamShare {
+    v1::StreamShare { stream: stream.to_string(), weight: share.weight, stages: limits_to_wire(&share.stages) }
+}
+
+/// A share whose weight is not said would give nothing.
+fn share_of_wire(share: v1::StreamShare) -> Result<(StreamId, StreamShare), Error> {
+    let stages = limits_of_wire(share.stages, "StreamShare.stages")?;
+    let weight = required(Some(share.weight).filter(|&weight| weight > 0), "StreamShare.weight")?;
+    Ok((share.stream.parse()?, StreamShare { weight, stages }))
 }
 
 fn quota_to_wire(stage: Stage, quota: &Quota) -> v1::Quota {
-    let reason = match quota.reason {
+    let reason = match &quota.reason {
         QuotaReason::Share => quota::Reason::Share(quota::Share {}),
         QuotaReason::Override => quota::Reason::Ordered(quota::Ordered {}),
-        QuotaReason::Clipped { asked } => quota::Reason::ClippedFrom(asked),
+        QuotaReason::Clipped { asked } => quota::Reason::ClippedFrom(*asked),
         QuotaReason::Late { age, target } => quota::Reason::Late(quota::Late { age_ms: age.0, target_ms: target.0 }),
         QuotaReason::Idle { rested } => quota::Reason::IdleMs(rested.0),
+        QuotaReason::Lacks { label } => quota::Reason::Lacks(label.clone()),
+        QuotaReason::Elsewhere { label } => quota::Reason::Elsewhere(label.clone()),
+        QuotaReason::AtMost { max } => quota::Reason::AtMost(*max),
+        QuotaReason::AtLeast { min } => quota::Reason::AtLeast(*min),
     };
     v1::Quota { stage: v1::Stage::from(stage).into(), workers: quota.workers, reason: Some(reason) }
 }
@@ -161,6 +180,10 @@ fn quota_of_wire(quota: v1::Quota) -> Result<(Stage, Quota), Error> {
         quota::Reason::ClippedFrom(asked) => QuotaReason::Clipped { asked },
         quota::Reason::Late(late) => QuotaReason::Late { age: Span(late.age_ms), target: Span(late.target_ms) },
         quota::Reason::IdleMs(rested) => QuotaReason::Idle { rested: Span(rested) },
+        quota::Reason::Lacks(label) => QuotaReason::Lacks { label },
+        quota::Reason::Elsewhere(label) => QuotaReason::Elsewhere { label },
+        quota::Reason::AtMost(max) => QuotaReason::AtMost { max },
+        quota::Reason::AtLeast(min) => QuotaReason::AtLeast { min },
     };
     Ok((stage(quota.stage, "Quota.stage")?, Quota { workers: quota.workers, reason }))
 }

@@ -290,7 +290,10 @@ impl Run {
             Action::Do(who, Step::Release { partition, .. }) => {
                 self.events.push_back(Event::Released { who, partition });
             }
-            Action::Do(_, Step::Resize { .. }) | Action::Abandon(_) | Action::Become(_) | Action::Ignored(_) => {}
+            Action::Do(_, Step::Resize { .. } | Step::Share { .. })
+            | Action::Abandon(_)
+            | Action::Become(_)
+            | Action::Ignored(_) => {}
             Action::Exit => self.is_over = true,
         }
     }

@@ -16,10 +16,11 @@ use serde_json::Value;
 
 /// Orders to the node `node-1`, and orders that can not be carried out.
 fn gives_orders(boomctl: &Boomctl) {
-    boomctl.text(&["scale", "filter", "--node", "node-1", "--quota", "2"]);
+    boomctl.text(&["override", "filter", "--node", "node-1", "2"]);
     assert_eq!(boomctl.json(&["nodes"])[0]["workers"]["filter"], 2);
     assert!(boomctl.text(&["plan"]).contains("ordered") || boomctl.text(&["plan"]).contains("filter 2"));
-    boomctl.text(&["scale", "filter", "--node", "node-1", "--auto"]);
+    boomctl.text(&["override", "filter", "--node", "node-1", "--auto"]);
+    sets_bounds(boomctl);
     boomctl.text(&["cordon", "node-1"]);
     assert_eq!(boomctl.json(&["nodes"])[0]["mode"], "cordoned");
     boomctl.text(&["uncordon", "node-1"]);
@@ -29,6 +30,35 @@ fn gives_orders(boomctl: &Boomctl) {
     boomctl.run(&["drain", "node-2"]).expect(1).says(&["node-2", "node-1"]);
     boomctl.run(&["drain", "node/2"]).expect(2);
     boomctl.run(&["scale", "emit", "--node", "node-1", "--auto"]).expect(2).says(&["ingest, enrich and filter"]);
+}
+
+/// Bounds of a stage on the node `node-1`, and of the stream `ztf`, all of whose partitions it has.
+fn sets_bounds(boomctl: &Boomctl) {
+    let planned = || boomctl.json(&["plan"])["quotas"]["node-1"].clone();
+    boomctl.text(&["scale", "ingest", "--node", "node-1", "--min", "2", "--max", "2"]);
+    assert_eq!(planned()["stages"]["ingest"]["workers"], 2, "{}", planned());
+    boomctl.text(&["scale", "ingest", "--node", "node-1", "--auto"]);
+    assert_eq!(boomctl.json(&["plan"])["orders"]["limits"], serde_json::json!({}));
+
+    boomctl.text(&["scale", "enrich", "--stream", "ztf", "--min", "1", "--max", "4"]);
+    boomctl.text(&["scale", "--stream", "ztf", "--weight", "3"]);
+    let part = serde_json::json!({"weight": 3, "stages": {"enrich": {"min": 1, "max": 4}}});
+    assert_eq!(planned()["streams"]["ztf"], part, "{}", planned());
+    let stream = boomctl.json(&["streams"])[0].clone();
+    assert_eq!((&stream["weight"], &stream["bounds"]), (&part["weight"], &part["stages"]));
+    assert!(boomctl.text(&["streams"]).contains("weight 3, enrich 1 to 4"));
+    boomctl.text(&["scale", "--stream", "ztf", "--auto"]);
+    boomctl.text(&["scale", "enrich", "--stream", "ztf", "--auto"]);
+    assert_eq!(planned()["streams"], Value::Null, "{}", planned());
+
+    let refused = boomctl.run(&["scale", "enrich", "--node", "node-1", "--min", "3", "--max", "2"]);
+    refused.expect(1).says(&["the minimum 3 is above the maximum 2"]);
+    boomctl.run(&["scale", "enrich", "--node", "node-1"]).expect(2);
+    boomctl.run(&["scale", "enrich", "--min", "1"]).expect(2);
+    boomctl.run(&["scale", "--node", "node-1", "--max", "1"]).expect(2);
+    boomctl.run(&["scale", "--node", "node-1", "--weight", "1"]).expect(2);
+    boomctl.run(&["scale", "enrich", "--stream", "ztf", "--max", "0"]).expect(2);
+    boomctl.run(&["override", "enrich", "--node", "node-1"]).expect(2);
 }
 
 /// How the plan came about, in which the partitions 0 and 1 of a topic have a place.

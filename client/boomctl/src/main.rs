@@ -60,6 +60,7 @@ enum Command {
     /// List the streams that are read, add, remove, pause and resume them.
     Streams(streams::StreamsArgs),
     Scale(order::ScaleArgs),
+    Override(order::OverrideArgs),
     /// Give a node no more partitions; it keeps those that it has.
     Cordon(order::NodeArgs),
     Drain(upgrade::DrainArgs),
@@ -105,6 +106,7 @@ impl Command {
             Self::Plan(args) => args.run(),
             Self::Streams(args) => args.run(),
             Self::Scale(args) => args.run(),
+            Self::Override(args) => args.run(),
             Self::Cordon(args) => args.run(OperatorCommand::Cordon),
             Self::Drain(args) => args.run(),
             Self::Uncordon(args) => args.run(OperatorCommand::Uncordon),

@@ -128,6 +128,16 @@ fn start(start: Start) -> String {
     }
 }
 
+/// What is not as usual.
+fn how(of: &StreamStatus) -> String {
+    let share = of.stream.bounds.whole().to_string();
+    match (of.stream.paused, share.is_empty()) {
+        (false, _) => share,
+        (true, true) => "paused".to_owned(),
+        (true, false) => format!("paused, {share}"),
+    }
+}
+
 fn row(of: &StreamStatus) -> [String; 9] {
     [
         of.id.to_string(),
@@ -138,11 +148,12 @@ fn row(of: &StreamStatus) -> [String; 9] {
         of.topics.len().to_string(),
         format!("{} of {}", of.partitions_owned, of.partitions),
         output::lag(of.lag, of.lag_unknown),
-        if of.stream.paused { "paused".to_owned() } else { String::new() },
+        how(of),
     ]
 }
 
 fn as_json(of: &StreamStatus) -> Value {
+    let share = of.stream.bounds.whole();
     json!({
         "stream": of.id,
         "survey": of.stream.survey,
@@ -150,6 +161,8 @@ fn as_json(of: &StreamStatus) -> Value {
         "pattern": of.stream.topics.to_string(),
         "start": start(of.stream.start),
         "paused": of.stream.paused,
+        "weight": share.weight,
+        "bounds": share.stages,
         "topics": of.topics,
         "partitions": {"owned": of.partitions_owned, "all": of.partitions},
         "lag": of.lag,

@@ -187,6 +187,18 @@ impl ControlService for Coordinator {
         self.order(request.map(|order| format!("scale {} {:?}", order.node, order.workers))).await
     }
 
+    async fn limit_node(&self, request: Request<LimitNodeRequest>) -> Result<Response<OrderResponse>, Status> {
+        self.order(request.map(|order| format!("limit {} {:?}", order.node, order.limits))).await
+    }
+
+    async fn limit_stream(&self, request: Request<LimitStreamRequest>) -> Result<Response<OrderResponse>, Status> {
+        self.order(request.map(|order| format!("limit {} {:?}", order.stream, order.limits))).await
+    }
+
+    async fn weigh_stream(&self, request: Request<WeighStreamRequest>) -> Result<Response<OrderResponse>, Status> {
+        self.order(request.map(|order| format!("weigh {} {:?}", order.stream, order.weight))).await
+    }
+
     async fn cordon(&self, request: Request<CordonRequest>) -> Result<Response<OrderResponse>, Status> {
         self.order(request.map(|order| format!("cordon {}", order.node))).await
     }

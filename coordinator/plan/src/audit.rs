@@ -1,11 +1,13 @@
 //! What people should be able to look up later: who led, who came and went, what was ordered, what was planned and why.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::fleet::Note;
 use crate::id::{PlanVersion, Term};
 use crate::orders::OperatorCommand;
 use crate::plan::{Change, Violation};
+use crate::quota::Stage;
 use crate::scale::Saturated;
 
 /// Why a leader stops.
@@ -49,6 +51,10 @@ pub enum Audit {
     Committed(PlanVersion, Vec<Change>),
     /// The whole fleet has too little.
     Saturated(Saturated),
+    /// A stage requires labels that no node has that could work on it: all nodes do.
+    Homeless(Stage, BTreeSet<String>),
+    /// A node has what a stage requires again.
+    Housed(Stage),
     /// The fleet has enough again.
     Relieved,
     /// Whether a plan was committed is not known: it will be looked up.
@@ -70,6 +76,15 @@ impl fmt::Display for Audit {
                 changes.iter().try_for_each(|change| write!(f, "\n  {change}"))
             }
             Self::Saturated(saturated) => write!(f, "{saturated}"),
+            Self::Homeless(stage, labels) => {
+                let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+                write!(
+                    f,
+                    "{stage} requires {}, and no node that takes work has that: all nodes work on it",
+                    labels.join(", ")
+                )
+            }
+            Self::Housed(stage) => write!(f, "a node has what {stage} requires"),
             Self::Relieved => write!(f, "there are workers enough again"),
             Self::Uncertain(version) => write!(f, "whether plan {version} was committed is not known"),
             Self::Unsound(version, violations) => {

@@ -24,6 +24,9 @@ pub enum Error {
     /// Times that do not fit each other.
     #[error("lease settings can not be used: {0}")]
     Timing(&'static str),
+    /// Bounds that no number of workers keeps.
+    #[error("bounds can not be used: {0}")]
+    Bounds(String),
     /// A stored plan of a format that this version does not know.
     #[error("reading a plan of format {found}: this version knows format {known} (upgrade this coordinator)")]
     Format {

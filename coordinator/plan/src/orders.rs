@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::id::{NodeId, StreamId};
 use crate::quota::Stage;
+pub use crate::share::{Bounds, Limits};
 use crate::topics::TopicPattern;
 
 /// Where a partition begins that has no progress yet.
@@ -21,18 +22,6 @@ pub enum Start {
     Latest,
     /// With the first one of this time or later, Unix milliseconds.
     At(u64),
-}
-
-/// How much of the cluster a stream may take: for the autoscaler, not used yet.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Bounds {
-    /// Workers that it gets in any case.
-    pub min: Option<u32>,
-    /// Workers that it never gets more than.
-    pub max: Option<u32>,
-    /// Its weight beside other streams; none counts 1.
-    pub weight: Option<u32>,
 }
 
 /// Where the alerts of a survey come from.
@@ -50,7 +39,7 @@ pub struct Stream {
     /// Whether an operator has stopped it.
     #[serde(default)]
     pub paused: bool,
-    /// How much of the cluster it may take.
+    /// How much of the cluster it may take, if no order says otherwise.
     #[serde(default)]
     pub bounds: Bounds,
 }
@@ -74,6 +63,12 @@ pub struct Orders {
     pub modes: BTreeMap<NodeId, Mode>,
     /// Quotas that were set by hand.
     pub quotas: BTreeMap<NodeId, BTreeMap<Stage, u32>>,
+    /// Within what the policy stays.
+    #[serde(default)]
+    pub limits: BTreeMap<NodeId, BTreeMap<Stage, Limits>>,
+    /// How much of the cluster streams may take, where it was ordered: that goes before their settings.
+    #[serde(default)]
+    pub bounds: BTreeMap<StreamId, Bounds>,
 }
 
 /// One order.
@@ -102,6 +97,31 @@ pub enum OperatorCommand {
         /// Workers, or none to take the order back.
         workers: Option<u32>,
     },
+    /// Let the policy stay within limits.
+    LimitNode {
+        /// On which node.
+        node: NodeId,
+        /// For which stage.
+        stage: Stage,
+        /// Within which; none to take the order back.
+        limits: Option<Limits>,
+    },
+    /// Let a stream stay within limits in the whole cluster.
+    LimitStream {
+        /// Which stream.
+        stream: StreamId,
+        /// In which stage.
+        stage: Stage,
+        /// Within which; none to take the order back.
+        limits: Option<Limits>,
+    },
+    /// Let a stream count so much beside others.
+    WeighStream {
+        /// Which stream.
+        stream: StreamId,
+        /// How much, at least 1; none to take the order back.
+        weight: Option<u32>,
+    },
 }
 
 impl fmt::Display for OperatorCommand {
@@ -116,6 +136,16 @@ impl fmt::Display for OperatorCommand {
             Self::Uncordon(node) => write!(f, "uncordon {node}"),
             Self::SetQuota { node, stage, workers: Some(workers) } => write!(f, "{stage} of {node} to {workers}"),
             Self::SetQuota { node, stage, workers: None } => write!(f, "{stage} of {node} as the policy says"),
+            Self::LimitNode { node, stage, limits: Some(limits) } => write!(f, "{stage} of {node}: {limits}"),
+            Self::LimitNode { node, stage, limits: None } => write!(f, "{stage} of {node}: unbounded"),
+            Self::LimitStream { stream, stage, limits: Some(limits) } => {
+                write!(f, "{stage} of stream {stream}: {limits}")
+            }
+            Self::LimitStream { stream, stage, limits: None } => {
+                write!(f, "{stage} of stream {stream} as its settings say")
+            }
+            Self::WeighStream { stream, weight: Some(weight) } => write!(f, "stream {stream} counts {weight}"),
+            Self::WeighStream { stream, weight: None } => write!(f, "stream {stream} counts as its settings say"),
         }
     }
 }
@@ -124,17 +154,21 @@ impl Orders {
     /// Takes an order in; gives whether it changes anything. `nodes` are those that are known.
     ///
     /// # Errors
-    /// It names a node or stream that is not there, or a stream that is there already.
+    /// It names a node or stream that is not there, or a stream that is there already, or bounds that can not be kept.
     pub fn take(&mut self, command: OperatorCommand, nodes: &BTreeSet<NodeId>) -> Result<bool, Error> {
         let before = self.clone();
         match command {
-            OperatorCommand::AddStream(id, stream) => match self.streams.get(&id) {
-                Some(there) if *there != stream => return Err(Error::StreamExists(id.to_string())),
-                _ => drop(self.streams.insert(id, stream)),
-            },
+            OperatorCommand::AddStream(id, stream) => {
+                stream.bounds.check()?;
+                if self.streams.get(&id).is_some_and(|there| *there != stream) {
+                    return Err(Error::StreamExists(id.to_string()));
+                }
+                self.streams.insert(id, stream);
+            }
             OperatorCommand::RemoveStream(id) => {
                 self.stream(&id)?;
                 self.streams.remove(&id);
+                self.bounds.remove(&id);
             }
             OperatorCommand::PauseStream(id) => self.stream(&id)?.paused = true,
             OperatorCommand::ResumeStream(id) => self.stream(&id)?.paused = false,
@@ -143,10 +177,34 @@ impl Orders {
             OperatorCommand::Uncordon(node) => drop(self.modes.remove(&self.node(node, nodes)?)),
             OperatorCommand::SetQuota { node, stage, workers } => {
                 let node = self.node(node, nodes)?;
-                self.set_quota(node, stage, workers);
+                set(self.quotas.entry(node).or_default(), stage, workers);
+            }
+            OperatorCommand::LimitNode { node, stage, limits } => {
+                let node = self.node(node, nodes)?;
+                limits.map_or(Ok(()), Limits::check)?;
+                set(self.limits.entry(node).or_default(), stage, limits);
+            }
+            OperatorCommand::LimitStream { stream, stage, limits } => {
+                self.stream(&stream)?;
+                limits.map_or(Ok(()), Limits::check)?;
+                set(&mut self.bounds.entry(stream).or_default().stages, stage, limits);
+            }
+            OperatorCommand::WeighStream { stream, weight } => {
+                self.stream(&stream)?;
+                Bounds { weight, ..Bounds::default() }.check()?;
+                self.bounds.entry(stream).or_default().weight = weight;
             }
         }
+        self.quotas.retain(|_, stages| !stages.is_empty());
+        self.limits.retain(|_, stages| !stages.is_empty());
+        self.bounds.retain(|_, bounds| *bounds != Bounds::default());
         Ok(*self != before)
+    }
+
+    /// How much of the cluster a stream may take: what was ordered, else what its settings say.
+    pub fn bounds_of(&self, stream: &StreamId) -> Bounds {
+        let settings = self.streams.get(stream).map(|stream| &stream.bounds);
+        settings.cloned().unwrap_or_default().under(self.bounds.get(stream))
     }
 
     /// Takes the streams of the configuration in: they are added or changed. Whether one is paused, and those that operators have
@@ -166,19 +224,17 @@ impl Orders {
     }
 
     fn node(&self, node: NodeId, nodes: &BTreeSet<NodeId>) -> Result<NodeId, Error> {
-        let is_known = nodes.contains(&node) || self.modes.contains_key(&node) || self.quotas.contains_key(&node);
+        let is_ordered =
+            self.modes.contains_key(&node) || self.quotas.contains_key(&node) || self.limits.contains_key(&node);
+        let is_known = nodes.contains(&node) || is_ordered;
         if is_known { Ok(node) } else { Err(Error::UnknownNode { node: node.to_string(), known: join(nodes) }) }
     }
+}
 
-    fn set_quota(&mut self, node: NodeId, stage: Stage, workers: Option<u32>) {
-        let stages = self.quotas.entry(node.clone()).or_default();
-        match workers {
-            Some(workers) => drop(stages.insert(stage, workers)),
-            None => drop(stages.remove(&stage)),
-        }
-        if stages.is_empty() {
-            self.quotas.remove(&node);
-        }
+fn set<T>(stages: &mut BTreeMap<Stage, T>, stage: Stage, value: Option<T>) {
+    match value {
+        Some(value) => drop(stages.insert(stage, value)),
+        None => drop(stages.remove(&stage)),
     }
 }
 
@@ -205,7 +261,7 @@ mod tests {
     fn an_order_that_is_given_twice_changes_nothing_the_second_time() {
         let node: NodeId = "a".parse().unwrap();
         let nodes = BTreeSet::from([node.clone()]);
-        let mut orders = Orders::default();
+        let (mut orders, limits) = (Orders::default(), Limits { min: 1, max: Some(2) });
         let commands = [
             OperatorCommand::AddStream(id("ztf"), stream("ztf_{date}")),
             OperatorCommand::PauseStream(id("ztf")),
@@ -214,6 +270,11 @@ mod tests {
             OperatorCommand::Drain(node.clone()),
             OperatorCommand::SetQuota { node: node.clone(), stage: Stage::Enrich, workers: Some(2) },
             OperatorCommand::SetQuota { node: node.clone(), stage: Stage::Enrich, workers: None },
+            OperatorCommand::LimitNode { node: node.clone(), stage: Stage::Enrich, limits: Some(limits) },
+            OperatorCommand::LimitNode { node: node.clone(), stage: Stage::Enrich, limits: None },
+            OperatorCommand::LimitStream { stream: id("ztf"), stage: Stage::Filter, limits: Some(limits) },
+            OperatorCommand::LimitStream { stream: id("ztf"), stage: Stage::Filter, limits: None },
+            OperatorCommand::WeighStream { stream: id("ztf"), weight: Some(2) },
             OperatorCommand::Uncordon(node),
         ];
         for command in commands {
@@ -234,6 +295,27 @@ mod tests {
         assert_eq!(error.to_string(), "no node is called `b` (there are: none)");
         let other = OperatorCommand::AddStream(id("ztf"), stream("other"));
         assert_eq!(orders.take(other, &BTreeSet::new()), Err(Error::StreamExists("ztf".into())));
+    }
+
+    #[test]
+    fn what_is_ordered_for_a_stream_goes_before_its_settings_until_it_is_taken_back() {
+        let (mut orders, nobody) = (Orders::default(), BTreeSet::new());
+        let (few, many) = (Limits { min: 1, max: Some(2) }, Limits { min: 0, max: Some(9) });
+        let stages = [(Stage::Enrich, few), (Stage::Filter, few)].into();
+        let settings = Stream { bounds: Bounds { weight: Some(2), stages }, ..stream("ztf_{date}") };
+        orders.configure([(id("ztf"), settings.clone())].into());
+        let limit = |limits| OperatorCommand::LimitStream { stream: id("ztf"), stage: Stage::Enrich, limits };
+        orders.take(limit(Some(many)), &nobody).unwrap();
+        orders.take(OperatorCommand::WeighStream { stream: id("ztf"), weight: Some(5) }, &nobody).unwrap();
+        let both = Bounds { weight: Some(5), stages: [(Stage::Enrich, many), (Stage::Filter, few)].into() };
+        assert_eq!(orders.bounds_of(&id("ztf")), both);
+        assert!(!orders.configure([(id("ztf"), settings.clone())].into()), "a new leader changes nothing");
+        assert_eq!(orders.bounds_of(&id("ztf")), both);
+        orders.take(limit(None), &nobody).unwrap();
+        orders.take(OperatorCommand::WeighStream { stream: id("ztf"), weight: None }, &nobody).unwrap();
+        assert_eq!(orders.bounds_of(&id("ztf")), settings.bounds);
+        let error = orders.take(limit(Some(Limits { min: 3, max: Some(2) })), &nobody).unwrap_err();
+        assert_eq!(error.to_string(), "bounds can not be used: the minimum 3 is above the maximum 2");
     }
 
     #[test]

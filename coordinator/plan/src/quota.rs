@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::StreamId;
+use crate::share::StreamShare;
 use crate::time::Span;
 
 /// A stage that has a pool of workers on each node.
@@ -47,7 +49,7 @@ impl Default for Shares {
 }
 
 /// Why a stage has the quota that it has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QuotaReason {
     /// Its share of the cores.
@@ -71,10 +73,45 @@ pub enum QuotaReason {
         /// What was asked for.
         asked: u32,
     },
+    /// It wants more, and has as many as an operator lets it have.
+    AtMost {
+        /// How many.
+        max: u32,
+    },
+    /// It needs fewer, and has as few as an operator lets it have.
+    AtLeast {
+        /// How many.
+        min: u32,
+    },
+    /// The node lacks what the stage requires, and another one has it.
+    Lacks {
+        /// The first label that it lacks.
+        label: String,
+    },
+    /// The node lacks what the stage prefers, and those that have it have workers enough for it.
+    Elsewhere {
+        /// The first label that it lacks.
+        label: String,
+    },
+}
+
+impl QuotaReason {
+    /// Whether the load decides about it, and not an order or what the node is.
+    pub fn follows_load(&self) -> bool {
+        match self {
+            Self::Share | Self::Late { .. } | Self::Idle { .. } | Self::AtMost { .. } | Self::AtLeast { .. } => true,
+            Self::Override | Self::Clipped { .. } | Self::Lacks { .. } | Self::Elsewhere { .. } => false,
+        }
+    }
+
+    /// Whether the labels of the node are why it has none.
+    pub fn is_about_labels(&self) -> bool {
+        matches!(self, Self::Lacks { .. } | Self::Elsewhere { .. })
+    }
 }
 
 /// The workers of one stage on one node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
     /// How many batches it works on at once; with 0 the node hands this work over.
     pub workers: u32,
@@ -84,12 +121,17 @@ pub struct Quota {
 
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.reason {
-            QuotaReason::Share => write!(f, "{}", self.workers),
-            QuotaReason::Late { age, target } => write!(f, "{} (its queue was {age} old, over {target})", self.workers),
-            QuotaReason::Idle { rested } => write!(f, "{} (more had too little to do for {rested})", self.workers),
-            QuotaReason::Override => write!(f, "{} (ordered)", self.workers),
-            QuotaReason::Clipped { asked } => write!(f, "{} ({asked} ordered, more than there is)", self.workers),
+        write!(f, "{}", self.workers)?;
+        match &self.reason {
+            QuotaReason::Share => Ok(()),
+            QuotaReason::Late { age, target } => write!(f, " (its queue was {age} old, over {target})"),
+            QuotaReason::Idle { rested } => write!(f, " (more had too little to do for {rested})"),
+            QuotaReason::Override => write!(f, " (ordered)"),
+            QuotaReason::Clipped { asked } => write!(f, " ({asked} ordered, more than there is)"),
+            QuotaReason::AtMost { max } => write!(f, " (wants more, at most {max} ordered)"),
+            QuotaReason::AtLeast { min } => write!(f, " (needs fewer, at least {min} ordered)"),
+            QuotaReason::Lacks { label } => write!(f, " (the node lacks {label})"),
+            QuotaReason::Elsewhere { label } => write!(f, " (nodes with {label} have workers enough)"),
         }
     }
 }
@@ -101,9 +143,17 @@ pub struct NodeQuotas {
     pub capacity: u32,
     /// By stage.
     pub stages: BTreeMap<Stage, Quota>,
+    /// What the streams may take of it, those of which it has partitions and that are not treated as usual.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub streams: BTreeMap<StreamId, StreamShare>,
 }
 
 impl NodeQuotas {
+    /// Whether they give the stages the same, whatever they say of streams.
+    pub fn gives_the_same(&self, other: &Self) -> bool {
+        self.capacity == other.capacity && self.stages == other.stages
+    }
+
     /// Whether they are no more than the node can carry.
     pub fn within_capacity(&self) -> bool {
         self.stages.values().map(|quota| u64::from(quota.workers)).sum::<u64>() <= u64::from(self.capacity)
@@ -118,7 +168,8 @@ impl NodeQuotas {
 impl fmt::Display for NodeQuotas {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stages: Vec<_> = self.stages.iter().map(|(stage, quota)| format!("{stage} {quota}")).collect();
-        write!(f, "{} of {} workers", stages.join(", "), self.capacity)
+        write!(f, "{} of {} workers", stages.join(", "), self.capacity)?;
+        self.streams.iter().try_for_each(|(stream, share)| write!(f, "; {stream}: {share}"))
     }
 }
 
@@ -138,7 +189,7 @@ pub fn share_out(cores: u32, shares: &Shares, overrides: &BTreeMap<Stage, u32>) 
     for (stage, more) in split(left, &free, shares) {
         stages.insert(stage, Quota { workers: 1 + more, reason: QuotaReason::Share });
     }
-    NodeQuotas { capacity, stages }
+    NodeQuotas { capacity, stages, streams: BTreeMap::new() }
 }
 
 /// Splits `left` in proportion to the shares; what does not come out even goes to the greatest remainders, and between equals to the

@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::id::{Partition, PlanVersion, ProducerName, Term};
+use crate::id::{Partition, PlanVersion, ProducerName, StreamId, Term};
 use crate::message::HoldState;
 use crate::orders::Stream;
 use crate::plan::{Ownership, Plan};
 use crate::quota::{Quota, Stage};
 use crate::reason::Reason;
+use crate::share::StreamShare;
 
 /// Why a plan, or a leader, is not listened to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +135,20 @@ pub enum Step {
         /// To how many, and why.
         quota: Quota,
     },
+    /// Change what the streams may take of the node.
+    Share {
+        /// Of those that are not treated as usual.
+        streams: BTreeMap<StreamId, StreamShare>,
+    },
+}
+
+/// How a node splits what it has: as it was told last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Split {
+    /// The workers of the stages.
+    pub workers: BTreeMap<Stage, u32>,
+    /// What streams may take, of those that are not treated as usual.
+    pub shares: BTreeMap<StreamId, StreamShare>,
 }
 
 impl fmt::Display for Step {
@@ -146,18 +161,18 @@ impl fmt::Display for Step {
             }
             Self::Release { partition, reason } => write!(f, "release {partition}, because {reason}"),
             Self::Resize { stage, quota } => write!(f, "{stage} to {quota} workers"),
+            Self::Share { streams } if streams.is_empty() => write!(f, "all streams are treated alike"),
+            Self::Share { streams } => {
+                let shares: Vec<_> = streams.iter().map(|(stream, share)| format!("{stream}: {share}")).collect();
+                write!(f, "streams may take of the node: {}", shares.join("; "))
+            }
         }
     }
 }
 
 /// What `me` has to do so that what runs is what the plan says. A partition that is still being released is not started again before it
 /// has been.
-pub fn reconcile(
-    me: &ProducerName,
-    plan: &Plan,
-    running: &BTreeMap<Partition, HoldState>,
-    pools: &BTreeMap<Stage, u32>,
-) -> Vec<Step> {
+pub fn reconcile(me: &ProducerName, plan: &Plan, running: &BTreeMap<Partition, HoldState>, split: &Split) -> Vec<Step> {
     let mut steps = Vec::new();
     for (partition, _) in running.iter().filter(|(_, state)| **state != HoldState::Releasing) {
         if let Some(reason) = why_not(me, plan, partition) {
@@ -172,11 +187,14 @@ pub fn reconcile(
             steps.push(Step::Start { partition, stream, fence: entry.fence.clone(), reason: entry.reason.clone() });
         }
     }
-    let quotas = plan.quotas.get(&me.node).map(|quotas| &quotas.stages);
-    for (&stage, &quota) in quotas.into_iter().flatten() {
-        if pools.get(&stage) != Some(&quota.workers) {
-            steps.push(Step::Resize { stage, quota });
+    let Some(quotas) = plan.quotas.get(&me.node) else { return steps };
+    for (&stage, quota) in &quotas.stages {
+        if split.workers.get(&stage) != Some(&quota.workers) {
+            steps.push(Step::Resize { stage, quota: quota.clone() });
         }
+    }
+    if split.shares != quotas.streams {
+        steps.push(Step::Share { streams: quotas.streams.clone() });
     }
     steps
 }
@@ -224,7 +242,8 @@ mod tests {
 
     fn steps(plan: &Plan, running: &[(&str, HoldState)], pools: &[(Stage, u32)]) -> Vec<String> {
         let running = running.iter().map(|(partition, state)| (partition.parse().unwrap(), *state)).collect();
-        let steps = reconcile(&producer("me#5"), plan, &running, &pools.iter().copied().collect());
+        let split = Split { workers: pools.iter().copied().collect(), shares: BTreeMap::new() };
+        let steps = reconcile(&producer("me#5"), plan, &running, &split);
         steps.iter().map(ToString::to_string).collect()
     }
 
@@ -270,6 +289,20 @@ mod tests {
         let plan = plan(&[("s/t/0", owned("me#5")), ("s/t/1", owned("me#5"))]);
         let running = [("s/t/0", HoldState::Running), ("s/t/1", HoldState::Starting)];
         assert_eq!(steps(&plan, &running, &POOLS), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_streams_may_take_is_told_when_it_changes() {
+        let mut plan = plan(&[("s/t/0", owned("me#5"))]);
+        let quotas = plan.quotas.get_mut(&"me".parse().unwrap()).unwrap();
+        quotas.streams.insert("s".parse().unwrap(), StreamShare { weight: 3, stages: BTreeMap::new() });
+        let streams = quotas.streams.clone();
+        let running = [("s/t/0".parse().unwrap(), HoldState::Running)].into();
+        let mut split = Split { workers: POOLS.into(), shares: BTreeMap::new() };
+        let steps = reconcile(&producer("me#5"), &plan, &running, &split);
+        assert_eq!(steps, [Step::Share { streams: streams.clone() }]);
+        split.shares = streams;
+        assert_eq!(reconcile(&producer("me#5"), &plan, &running, &split), []);
     }
 
     #[test]

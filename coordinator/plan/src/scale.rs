@@ -7,7 +7,7 @@
 //! what it has too much to one that is short within seconds. A worker that is given back leaves its stage with so much room that it does
 //! not ask for it again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -15,9 +15,18 @@ use serde::{Deserialize, Serialize};
 use crate::fleet::{Fleet, Member, Standing};
 use crate::id::{NodeId, ProducerName};
 use crate::message::StageLoad;
+use crate::orders::Mode;
 use crate::plan::Plan;
-use crate::quota::{NodeQuotas, Quota, QuotaReason, Shares, Stage, share_out};
+use crate::quota::{NodeQuotas, QuotaReason, Shares, Stage};
+use crate::share::Limits;
 use crate::time::{Span, Time};
+
+mod placement;
+mod pools;
+
+use placement::Places;
+pub use placement::{Placement, Wishes};
+use pools::Pools;
 
 /// How quotas follow the load.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,30 +48,32 @@ pub struct Policy {
     pub drain: Span,
     /// How the cores are split at first, between stages that nobody has ordered otherwise.
     pub shares: Shares,
+    /// Which nodes work on which stage, by their labels.
+    pub placement: Placement,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         let (target, rest, step, yields) = (Span(250), Span(90_000), Span(10_000), Span(5_000));
         let (patience, drain) = (Span(10_000), Span(60_000));
-        Self { follows: true, target, rest, step, yields, patience, drain, shares: Shares::default() }
+        let (shares, placement) = Default::default();
+        Self { follows: true, target, rest, step, yields, patience, drain, shares, placement }
     }
 }
-
-/// The busy share, in thousandths, from which on the workers of a stage have no time left: more of them would help.
-const FULL: u16 = 800;
-/// A stage has room when the workers that it would have left were busy for less than this, in thousandths.
-const ROOM: u64 = 600;
-/// A stage gets at most so many times the workers that it has, at once.
-const GROWTH: u64 = 4;
 
 /// What is known of a node.
 #[derive(Debug, Clone)]
 pub struct NodeLoad<'a> {
     /// Its cores.
     pub cores: u32,
+    /// What it can.
+    pub labels: &'a BTreeSet<String>,
+    /// Whether others may hand work over to it: it lives, and is not on its way out.
+    pub takes: bool,
     /// What operators have ordered for it, if anything.
     pub ordered: Option<&'a BTreeMap<Stage, u32>>,
+    /// Within what operators want the policy to stay there, if anything.
+    pub limits: Option<&'a BTreeMap<Stage, Limits>>,
     /// What it has now.
     pub current: Option<&'a NodeQuotas>,
     /// What it reports, if that is about what it has now.
@@ -78,6 +89,8 @@ pub struct Memory {
     pub rests: BTreeMap<(NodeId, Stage), Time>,
     /// Since when every node has been short of workers.
     pub short: Option<Time>,
+    /// Since when some node that has the labels that a stage prefers has not been short of workers for it.
+    pub eased: BTreeMap<Stage, Time>,
 }
 
 /// What the policy looks at.
@@ -89,6 +102,8 @@ pub struct Load<'a> {
     pub arriving: u64,
     /// Alerts that wait in Kafka.
     pub waiting: u64,
+    /// The stages for which the plan gives workers to nodes that have not come to this leader yet: what they can is not known.
+    pub awaited: BTreeSet<Stage>,
     /// From the decision before.
     pub memory: &'a Memory,
 }
@@ -100,17 +115,26 @@ impl<'a> Load<'a> {
             |(_, member): &(&ProducerName, &Member)| matches!(member.standing, Standing::Live | Standing::Suspect);
         let node = |(who, member): (&'a ProducerName, &'a Member)| {
             let is_fresh = member.standing == Standing::Live && member.seen >= Some(plan.version);
+            let orders = fleet.orders();
+            let is_drained = orders.modes.get(&who.node) == Some(&Mode::Drained);
             let load = NodeLoad {
                 cores: member.info.cores,
-                ordered: fleet.orders().quotas.get(&who.node),
+                labels: &member.info.labels,
+                takes: member.standing == Standing::Live && !member.leaving && !is_drained,
+                ordered: orders.quotas.get(&who.node),
+                limits: orders.limits.get(&who.node),
                 current: plan.quotas.get(&who.node),
                 stages: is_fresh.then_some(&member.stages),
                 behind: member.holds.values().filter_map(|held| held.behind).max().unwrap_or_default(),
             };
             (who.node.clone(), load)
         };
-        let nodes = fleet.members().iter().filter(is_there).map(node).collect();
-        Self { nodes, arriving: fleet.arriving(), waiting: fleet.lag(None).alerts, memory }
+        let nodes: BTreeMap<_, _> = fleet.members().iter().filter(is_there).map(node).collect();
+        let awaited = fleet.members().iter().filter(|(_, member)| member.standing == Standing::Awaited);
+        let awaited = awaited.filter(|(who, _)| !nodes.contains_key(&who.node));
+        let quotas = awaited.filter_map(|(who, _)| plan.quotas.get(&who.node)).flat_map(|quotas| &quotas.stages);
+        let awaited = quotas.filter(|(_, quota)| quota.workers > 0).map(|(&stage, _)| stage).collect();
+        Self { nodes, arriving: fleet.arriving(), waiting: fleet.lag(None).alerts, awaited, memory }
     }
 }
 
@@ -133,41 +157,73 @@ impl fmt::Display for Saturated {
 /// What should be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Decision {
-    /// The quotas of each node.
+    /// The quotas of each node; what streams may take of it follows from who owns what.
     pub quotas: BTreeMap<NodeId, NodeQuotas>,
     /// Whether the whole fleet has too little.
     pub saturated: Option<Saturated>,
+    /// Stages that require labels, which, and no node that could work on them has them all: all nodes do.
+    pub homeless: BTreeMap<Stage, BTreeSet<String>>,
     /// For the next decision.
     pub memory: Memory,
 }
 
 /// Decides the quotas of all nodes.
 pub fn scale(load: &Load<'_>, policy: &Policy, now: Time) -> Decision {
-    let mut decision = Decision::default();
-    let mut short = 0;
-    for (name, node) in &load.nodes {
-        let mut pools = Pools::of(node, policy);
-        let rests = |stage| load.memory.rests.get(&(name.clone(), stage)).copied();
-        match node.stages.filter(|_| policy.follows) {
-            Some(loads) => {
-                pools.look(&late(loads, node.behind), rests, policy, now);
-                let is_short = pools.grow(policy);
-                pools.shrink(is_short, policy, now);
-                short += u64::from(is_short);
-            }
-            // What was known of it stands until it says more.
-            None => pools.free.iter_mut().for_each(|pool| pool.rests = rests(pool.stage)),
-        }
-        let rests = pools.free.iter().filter_map(|pool| Some(((name.clone(), pool.stage), pool.rests?)));
-        decision.memory.rests.extend(rests);
-        decision.quotas.insert(name.clone(), pools.quotas());
+    let before = Places::of(load, policy);
+    let size_all = |places: &Places<'_>| -> BTreeMap<&NodeId, Sized> {
+        load.nodes.iter().map(|(name, node)| (name, size(load, name, places.without(node), policy, now))).collect()
+    };
+    let mut sized = size_all(&before);
+    let is_short = |node: &NodeId, stage| sized[node].short.as_ref().map(|short| short.contains(&stage));
+    let (after, eased) = before.after(is_short, policy.rest, now);
+    if after != before {
+        sized = size_all(&after);
     }
-    if short > 0 && short == load.nodes.len() as u64 {
+    let mut decision = Decision { homeless: after.homeless(), ..Decision::default() };
+    decision.memory.eased = eased;
+    let short = sized.values().filter(|sized| sized.is_short).count();
+    for (name, Sized { quotas, rests, .. }) in sized {
+        decision.memory.rests.extend(rests.into_iter().map(|(stage, since)| ((name.clone(), stage), since)));
+        decision.quotas.insert(name.clone(), quotas);
+    }
+    if short > 0 && short == load.nodes.len() {
         let since = load.memory.short.unwrap_or(now);
         decision.memory.short = Some(since);
         decision.saturated = (now.since(since) >= policy.patience).then(|| saturated(load, policy));
     }
     decision
+}
+
+/// What comes out for one node.
+struct Sized {
+    quotas: NodeQuotas,
+    /// Since when stages have had more than they need.
+    rests: Vec<(Stage, Time)>,
+    /// Whether a stage wants more than the node has.
+    is_short: bool,
+    /// The stages that want more than they have; nothing if that is not known.
+    short: Option<BTreeSet<Stage>>,
+}
+
+/// The quotas of a node that has no workers for some stages, for a reason.
+fn size(load: &Load<'_>, name: &NodeId, without: BTreeMap<Stage, QuotaReason>, policy: &Policy, now: Time) -> Sized {
+    let node = &load.nodes[name];
+    let rests = |stage| load.memory.rests.get(&(name.clone(), stage)).copied();
+    let mut pools = Pools::of(node, without, policy);
+    let (mut is_short, mut short) = (false, (!policy.follows).then(BTreeSet::new));
+    match node.stages.filter(|_| policy.follows) {
+        Some(loads) => {
+            let loads = late(loads, node.behind);
+            pools.look(&loads, rests, policy, now);
+            is_short = pools.grow(policy);
+            short = Some(pools.short(&loads, policy));
+            pools.shrink(is_short, policy, now);
+        }
+        // What was known of it stands until it says more.
+        None => pools.go_on(rests),
+    }
+    let (quotas, rests) = pools.finish();
+    Sized { quotas, rests, is_short, short }
 }
 
 /// In proportion to what the fleet does now; at least one more than there are.
@@ -188,118 +244,6 @@ fn late(loads: &BTreeMap<Stage, StageLoad>, behind: Span) -> BTreeMap<Stage, Sta
         slowest.age = slowest.age.max(behind);
     }
     loads
-}
-
-/// The pools of a node.
-struct Pools {
-    capacity: u32,
-    /// What operators have ordered.
-    fixed: BTreeMap<Stage, Quota>,
-    /// Stages that follow the load.
-    free: Vec<Pool>,
-}
-
-struct Pool {
-    stage: Stage,
-    quota: Quota,
-    /// What it wants, if its queue is too old.
-    wants: Option<(u32, Span)>,
-    /// How many workers it needs for what it does.
-    needs: u32,
-    /// Since when it has more.
-    rests: Option<Time>,
-}
-
-impl Pools {
-    /// What there is: the shares, if nothing else was decided before or what was decided does not fit any more.
-    fn of(node: &NodeLoad<'_>, policy: &Policy) -> Self {
-        let nothing = BTreeMap::new();
-        let ordered = node.ordered.unwrap_or(&nothing);
-        let shared = share_out(node.cores, &policy.shares, ordered);
-        let (fixed, free): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            shared.stages.iter().partition(|(stage, _)| ordered.contains_key(stage));
-        let left = shared.capacity - fixed.values().map(|quota: &Quota| quota.workers).sum::<u32>();
-        let before = |stage| node.current.and_then(|quotas| quotas.stages.get(&stage)).filter(|quota| follows(quota));
-        let kept: Option<Vec<Quota>> = free.keys().map(|&stage| before(stage).copied()).collect();
-        let fits = |kept: &Vec<Quota>| kept.iter().map(|quota| quota.workers).sum::<u32>() <= left;
-        let quotas =
-            kept.filter(|kept| policy.follows && fits(kept)).unwrap_or_else(|| free.values().copied().collect());
-        let pool = |(&stage, quota)| Pool { stage, quota, wants: None, needs: 1, rests: None };
-        let free = free.keys().zip(quotas).map(pool).collect();
-        Self { capacity: shared.capacity, fixed, free }
-    }
-
-    fn spare(&self) -> u32 {
-        let used = self.fixed.values().chain(self.free.iter().map(|pool| &pool.quota)).map(|quota| quota.workers);
-        self.capacity - used.sum::<u32>()
-    }
-
-    /// Finds who wants more, and who has room.
-    fn look(
-        &mut self,
-        loads: &BTreeMap<Stage, StageLoad>,
-        rests: impl Fn(Stage) -> Option<Time>,
-        policy: &Policy,
-        now: Time,
-    ) {
-        for pool in &mut self.free {
-            let load = loads.get(&pool.stage).copied().unwrap_or_default();
-            let workers = u64::from(pool.quota.workers);
-            if load.age > policy.target && load.busy >= FULL {
-                let late = workers * load.age.0 / policy.target.0.max(1);
-                let wants = late.clamp(workers + 1, (workers * GROWTH).max(workers + 1));
-                pool.wants = Some((u32::try_from(wants).unwrap_or(u32::MAX), load.age));
-            }
-            // What they all were busy with, split between so many.
-            let needs = u64::from(load.busy) * workers / ROOM + 1;
-            pool.needs = u32::try_from(needs).unwrap_or(u32::MAX);
-            let has_room = pool.needs < pool.quota.workers && load.age.0 <= policy.target.0 / 2;
-            pool.rests = has_room.then(|| rests(pool.stage).unwrap_or(now));
-        }
-    }
-
-    /// Gives what is spare to those who want more, the latest first. Gives whether somebody still wants more.
-    fn grow(&mut self, policy: &Policy) -> bool {
-        let mut order: Vec<usize> = (0..self.free.len()).filter(|&i| self.free[i].wants.is_some()).collect();
-        order.sort_by_key(|&i| std::cmp::Reverse(self.free[i].wants.map(|(_, age)| age)));
-        let mut is_short = false;
-        for i in order {
-            let Some((wants, age)) = self.free[i].wants else { continue };
-            let more = wants.saturating_sub(self.free[i].quota.workers).min(self.spare());
-            if more > 0 {
-                let workers = self.free[i].quota.workers + more;
-                self.free[i].quota = Quota { workers, reason: QuotaReason::Late { age, target: policy.target } };
-            }
-            is_short |= self.free[i].quota.workers < wants;
-        }
-        is_short
-    }
-
-    /// Takes a worker from those who have had room for long enough; when another is short, all that they do not need, and sooner from those
-    /// who never wanted more.
-    fn shrink(&mut self, is_short: bool, policy: &Policy, now: Time) {
-        for pool in &mut self.free {
-            let was_late = matches!(pool.quota.reason, QuotaReason::Late { .. });
-            let patience = if is_short && !was_late { policy.yields } else { policy.rest };
-            let Some(since) = pool.rests.filter(|&since| now.since(since) >= patience) else { continue };
-            let workers = if is_short { pool.needs } else { pool.quota.workers - 1 };
-            pool.quota = Quota { workers, reason: QuotaReason::Idle { rested: now.since(since) } };
-            pool.rests = (workers > pool.needs).then(|| Time(now.0.saturating_sub((policy.rest - policy.step).0)));
-        }
-    }
-
-    fn quotas(self) -> NodeQuotas {
-        let free = self.free.into_iter().map(|pool| (pool.stage, pool.quota));
-        NodeQuotas { capacity: self.capacity, stages: self.fixed.into_iter().chain(free).collect() }
-    }
-}
-
-/// Whether a quota came from the policy.
-fn follows(quota: &Quota) -> bool {
-    match quota.reason {
-        QuotaReason::Share | QuotaReason::Late { .. } | QuotaReason::Idle { .. } => true,
-        QuotaReason::Override | QuotaReason::Clipped { .. } => false,
-    }
 }
 
 #[cfg(test)]

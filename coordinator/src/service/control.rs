@@ -127,6 +127,18 @@ impl ControlService for Operators {
         self.order(Order::Scale(request.into_inner())).await
     }
 
+    async fn limit_node(&self, request: Request<v1::LimitNodeRequest>) -> Answered<v1::OrderResponse> {
+        self.order(Order::LimitNode(request.into_inner())).await
+    }
+
+    async fn limit_stream(&self, request: Request<v1::LimitStreamRequest>) -> Answered<v1::OrderResponse> {
+        self.order(Order::LimitStream(request.into_inner())).await
+    }
+
+    async fn weigh_stream(&self, request: Request<v1::WeighStreamRequest>) -> Answered<v1::OrderResponse> {
+        self.order(Order::WeighStream(request.into_inner())).await
+    }
+
     async fn cordon(&self, request: Request<v1::CordonRequest>) -> Answered<v1::OrderResponse> {
         self.order(Order::Cordon(request.into_inner())).await
     }

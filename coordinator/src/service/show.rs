@@ -6,7 +6,7 @@ use std::time::Duration;
 use boom_plan::fleet::{Lag, Member, Standing};
 use boom_plan::id::{Partition, ProducerName, StreamId};
 use boom_plan::message::{HandOver, Report};
-use boom_plan::orders::OperatorCommand;
+use boom_plan::orders::{OperatorCommand, Stream};
 use boom_plan::plan::Ownership;
 use boom_proto::control::Order;
 use boom_proto::v1;
@@ -106,7 +106,8 @@ pub(super) fn streams(view: &View) -> Vec<v1::StreamStatus> {
 }
 
 fn stream(view: &View, id: &StreamId) -> Option<v1::StreamStatus> {
-    let settings = view.fleet.orders().streams.get(id)?.clone();
+    let orders = view.fleet.orders();
+    let settings = Stream { bounds: orders.bounds_of(id), ..orders.streams.get(id)?.clone() };
     // The conversion of a stream is that of the order that adds it.
     let Order::AddStream(added) = Order::from(&OperatorCommand::AddStream(id.clone(), settings)) else { return None };
     let mine = |partition: &&Partition| partition.stream == *id;

@@ -190,6 +190,7 @@ impl<S: Store + Clone> Life<S> {
                     self.release(partition, reading).await;
                 }
                 Step::Resize { stage, quota } => self.resize(stage, quota.workers),
+                Step::Share { streams } => self.parts.pipeline.pools.set_shares(streams),
             }
         }
         self.start(starts, reading).await

@@ -69,7 +69,8 @@ fn whole() -> v1::Plan {
         reason: Some(reason),
     };
     let quota = v1::Quota { stage: 1, workers: 1, reason: Some(v1::quota::Reason::Share(v1::quota::Share {})) };
-    let quotas = v1::NodeQuotas { node: "a".into(), capacity: 3, stages: vec![quota] };
+    let share = v1::StreamShare { stream: "ztf".into(), weight: 2, stages: Vec::new() };
+    let quotas = v1::NodeQuotas { node: "a".into(), capacity: 3, stages: vec![quota], streams: vec![share] };
     let orders = Some(v1::Orders::default());
     v1::Plan { format: 1, term: 3, version: 1, owners: vec![assignment], quotas: vec![quotas], orders }
 }
@@ -98,6 +99,14 @@ fn what_is_not_a_plan_is_refused_with_the_field() {
         (
             refusal(|plan| plan.quotas[0].stages[0].stage = 0),
             "`Quota.stage` has the value 0, which this version does not know",
+        ),
+        (refusal(|plan| plan.quotas[0].streams[0].weight = 0), "`StreamShare.weight` is missing"),
+        (
+            refusal(|plan| {
+                let twice = plan.quotas[0].streams[0].clone();
+                plan.quotas[0].streams.push(twice);
+            }),
+            "`NodeQuotas.streams` has ztf twice",
         ),
         (refusal(|plan| plan.owners.push(plan.owners[0].clone())), "`Plan.owners` has ztf/t/0 twice"),
         (refusal(|plan| plan.quotas.push(plan.quotas[0].clone())), "`Plan.quotas` has a twice"),

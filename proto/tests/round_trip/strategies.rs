@@ -4,10 +4,11 @@ use boom_plan::fleet::Release;
 use boom_plan::handover::{Hindrance, Why};
 use boom_plan::id::{Incarnation, NodeId, Offset, Partition, PlanVersion, ProducerName, Sequence, StreamId, Term};
 use boom_plan::message::{HandOver, HoldState, Holding, NodeInfo, Refusal, Register, Report, StageLoad};
-use boom_plan::orders::{Bounds, Mode, OperatorCommand, Orders, Start, Stream};
+use boom_plan::orders::{Bounds, Limits, Mode, OperatorCommand, Orders, Start, Stream};
 use boom_plan::plan::{Assignment, FORMAT, Ownership, Plan};
 use boom_plan::quota::{NodeQuotas, Quota, QuotaReason, Stage};
 use boom_plan::reason::Reason;
+use boom_plan::share::StreamShare;
 use boom_plan::time::Span;
 use boom_proto::node::{FromLeader, FromNode};
 use proptest::collection::{btree_map, btree_set};
@@ -69,6 +70,14 @@ fn assignment() -> impl Strategy<Value = Assignment> {
         .prop_map(|(state, since, fence, reason)| Assignment { state, since: PlanVersion(since), fence, reason })
 }
 
+fn limits() -> impl Strategy<Value = Limits> {
+    (any::<u32>(), of(any::<u32>())).prop_map(|(min, max)| Limits { min, max })
+}
+
+fn bounds() -> impl Strategy<Value = Bounds> {
+    (of(any::<u32>()), btree_map(stage(), limits(), 0..4)).prop_map(|(weight, stages)| Bounds { weight, stages })
+}
+
 fn quotas() -> impl Strategy<Value = NodeQuotas> {
     let reason = prop_oneof![
         Just(QuotaReason::Share),
@@ -76,18 +85,24 @@ fn quotas() -> impl Strategy<Value = NodeQuotas> {
         any::<u32>().prop_map(|asked| QuotaReason::Clipped { asked }),
         any::<(u64, u64)>().prop_map(|(age, target)| QuotaReason::Late { age: Span(age), target: Span(target) }),
         any::<u64>().prop_map(|rested| QuotaReason::Idle { rested: Span(rested) }),
+        "\\PC{1,5}".prop_map(|label| QuotaReason::Lacks { label }),
+        "\\PC{1,5}".prop_map(|label| QuotaReason::Elsewhere { label }),
+        any::<u32>().prop_map(|max| QuotaReason::AtMost { max }),
+        any::<u32>().prop_map(|min| QuotaReason::AtLeast { min }),
     ];
     let quota = (any::<u32>(), reason).prop_map(|(workers, reason)| Quota { workers, reason });
-    (any::<u32>(), btree_map(stage(), quota, 0..4)).prop_map(|(capacity, stages)| NodeQuotas { capacity, stages })
+    let share =
+        (1u32.., btree_map(stage(), limits(), 0..4)).prop_map(|(weight, stages)| StreamShare { weight, stages });
+    (any::<u32>(), btree_map(stage(), quota, 0..4), btree_map(stream_id(), share, 0..3))
+        .prop_map(|(capacity, stages, streams)| NodeQuotas { capacity, stages, streams })
 }
 
 fn stream() -> impl Strategy<Value = Stream> {
     let start = prop_oneof![Just(Start::Earliest), Just(Start::Latest), any::<u64>().prop_map(Start::At)];
     let topics = select(vec!["lsst-alerts-v11", "ztf_{YYYYMMDD}_programid{1,2,3}", "winter_{date}"]);
-    let bounds = (of(any::<u32>()), of(any::<u32>()), of(any::<u32>()));
-    ("[A-Z]{1,5}", "\\PC{1,5}", topics, start, any::<bool>(), bounds).prop_map(
-        |(survey, cluster, topics, start, paused, (min, max, weight))| {
-            let (topics, bounds) = (topics.parse().unwrap(), Bounds { min, max, weight });
+    ("[A-Z]{1,5}", "\\PC{1,5}", topics, start, any::<bool>(), bounds()).prop_map(
+        |(survey, cluster, topics, start, paused, bounds)| {
+            let topics = topics.parse().unwrap();
             Stream { survey, cluster, topics, start, paused, bounds }
         },
     )
@@ -96,11 +111,9 @@ fn stream() -> impl Strategy<Value = Stream> {
 fn orders() -> impl Strategy<Value = Orders> {
     let modes = btree_map(node(), select(vec![Mode::Cordoned, Mode::Drained]), 0..3);
     let quotas = btree_map(node(), btree_map(stage(), any::<u32>(), 0..4), 0..3);
-    (btree_map(stream_id(), stream(), 0..3), modes, quotas).prop_map(|(streams, modes, quotas)| Orders {
-        streams,
-        modes,
-        quotas,
-    })
+    let limits = btree_map(node(), btree_map(stage(), limits(), 0..4), 0..3);
+    (btree_map(stream_id(), stream(), 0..3), modes, quotas, limits, btree_map(stream_id(), bounds(), 0..3))
+        .prop_map(|(streams, modes, quotas, limits, bounds)| Orders { streams, modes, quotas, limits, bounds })
 }
 
 pub(crate) fn plan() -> impl Strategy<Value = Plan> {
@@ -197,5 +210,16 @@ pub(crate) fn command() -> impl Strategy<Value = OperatorCommand> {
             stage,
             workers
         }),
+        (node(), stage(), of(limits())).prop_map(|(node, stage, limits)| OperatorCommand::LimitNode {
+            node,
+            stage,
+            limits
+        }),
+        (stream_id(), stage(), of(limits())).prop_map(|(stream, stage, limits)| OperatorCommand::LimitStream {
+            stream,
+            stage,
+            limits
+        }),
+        (stream_id(), of(any::<u32>())).prop_map(|(stream, weight)| OperatorCommand::WeighStream { stream, weight }),
     ]
 }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use boom_plan::id::{Partition, ProducerName};
+use boom_plan::id::{NodeId, Partition, ProducerName};
 use boom_plan::message::HoldState;
 use boom_plan::plan::{Assignment, Ownership, Plan};
-use boom_plan::quota::QuotaReason;
+use boom_plan::quota::{QuotaReason, Stage};
 use boom_plan::reason::Reason;
 
 use super::world::{Event, FAULTS, World};
@@ -65,6 +65,7 @@ impl World {
         if let Some(violation) = after.check().first() {
             return Err(format!("committed, although {violation}"));
         }
+        check_placement(after)?;
         if self.now > AT_REST {
             return Err(format!("plan {} comes although nothing happens any more", after.version));
         }
@@ -97,6 +98,7 @@ impl World {
             for (stage, quota) in &quotas.stages {
                 let is_new = before.quotas.get(node).and_then(|before| before.stages.get(stage)) != Some(quota);
                 self.counts.grown += u64::from(is_new && matches!(quota.reason, QuotaReason::Late { .. }));
+                self.counts.placed += u64::from(is_new && quota.reason.is_about_labels());
                 self.counts.shrunk += u64::from(is_new && matches!(quota.reason, QuotaReason::Idle { .. }));
             }
         }
@@ -141,6 +143,11 @@ impl World {
                 return Err(format!("{partition}: its night is over, and the plan says {entry}"));
             }
         }
+        for (node, stage) in left_to_others(&plan) {
+            if !self.nodes.works_on(stage) {
+                return Err(format!("{node} has no workers for {stage}, and nobody else has"));
+            }
+        }
         let is_running = |state: &HoldState| *state == HoldState::Running;
         let holds = self.nodes.machines().flat_map(|node| node.holds().values());
         if holds.into_iter().all(is_running) { Ok(()) } else { Err("something has not come to rest".to_owned()) }
@@ -149,6 +156,22 @@ impl World {
 
 fn is_revoked(before: Option<&Assignment>, after: &Assignment) -> bool {
     matches!(after.state, Ownership::Revoking { .. }) && before.map(|before| &before.state) != Some(&after.state)
+}
+
+/// Where the labels of a node leave a stage to others.
+fn left_to_others(plan: &Plan) -> impl Iterator<Item = (&NodeId, Stage)> {
+    let all = plan.quotas.iter().flat_map(|(node, quotas)| quotas.stages.iter().map(move |quota| (node, quota)));
+    all.filter(|(_, (_, quota))| quota.reason.is_about_labels()).map(|(node, (&stage, _))| (node, stage))
+}
+
+/// A node without workers for a stage has somebody to hand it over to.
+fn check_placement(plan: &Plan) -> Result<(), String> {
+    for (node, stage) in left_to_others(plan) {
+        if plan.quotas[node].workers(stage) > 0 || plan.quotas.values().all(|quotas| quotas.workers(stage) == 0) {
+            return Err(format!("{node}: nobody works on {stage}: {}", plan.quotas[node]));
+        }
+    }
+    Ok(())
 }
 
 /// What moves has a reason that asks for it, and a new leader moves nothing.

@@ -57,6 +57,7 @@ impl World {
             step: Span(1000),
             yields: Span(2000),
             patience: Span(3000),
+            placement: self.placement.clone(),
             ..Policy::default()
         };
         let config = Config { list: Span(2000), topic_grace: Span(5000), policy, ..Config::default() };

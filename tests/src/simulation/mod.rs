@@ -2,7 +2,8 @@
 //! etcd, a Kafka and a network that delays, drops, repeats and reorders; processes crash, pause and come back, clocks drift.
 //!
 //! A seed is a whole history. After every step: at most one owner that may commit, nothing granted that another may still commit, no
-//! plan of an old term taken, nothing moved without need, no quotas beyond what a node has, each alert passed once. After the faults:
+//! plan of an old term taken, nothing moved without need, no quotas beyond what a node has, no stage left to others that nobody works on, each alert
+//! passed once. After the faults:
 //! everything is owned and read again, within a bound, and then nothing changes any more.
 
 mod checks;
@@ -76,6 +77,8 @@ pub struct Counts {
     pub grown: u64,
     /// Stages that gave workers back.
     pub shrunk: u64,
+    /// Stages that the labels of a node left to others.
+    pub placed: u64,
     /// How often a fleet was called saturated.
     pub saturated: u64,
     /// How long after the last fault all partitions were owned, at most, milliseconds.
@@ -83,7 +86,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn by_name(&self) -> [(&'static str, u64); 15] {
+    fn by_name(&self) -> [(&'static str, u64); 16] {
         [
             ("steps", self.steps),
             ("commits of results", self.commits),
@@ -98,6 +101,7 @@ impl Counts {
             ("leaders that stepped down", self.step_downs),
             ("stages that grew", self.grown),
             ("stages that shrank", self.shrunk),
+            ("stages left to others", self.placed),
             ("saturated fleets", self.saturated),
             ("longest recovery, ms", self.recovery),
         ]
@@ -124,6 +128,7 @@ impl AddAssign for Counts {
         self.step_downs += other.step_downs;
         self.grown += other.grown;
         self.shrunk += other.shrunk;
+        self.placed += other.placed;
         self.saturated += other.saturated;
         self.recovery = self.recovery.max(other.recovery);
     }

@@ -1,6 +1,6 @@
 //! The shell of a node, simulated: its tasks read partitions and commit, and it carries out what the machine says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use boom_plan::coordinator::Event as CoordinatorEvent;
 use boom_plan::id::{Incarnation, NodeId, Offset, Partition, ProducerName};
@@ -11,7 +11,7 @@ use boom_plan::reconcile::{Gate, Step};
 use boom_plan::time::{Span, Time};
 
 use super::kafka::{Request, Response};
-use super::world::{Chance, Event, World};
+use super::world::{Chance, Event, LABEL, World};
 
 /// A clock with an origin and a speed of its own.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +54,7 @@ pub(super) struct Process {
     tasks: BTreeMap<(ProducerName, Partition), Task>,
     heard: Gate,
     bench: Bench,
+    labels: BTreeSet<String>,
 }
 
 /// What a node computes with, and what of that it has used since the loads were taken last.
@@ -86,7 +87,7 @@ impl Bench {
             let load = |stage| {
                 let per_second = self.workers(stage) * PER_TICK * 10 * if stage == Stage::Enrich { 1 } else { 20 };
                 let rate = self.done * 1000 / took;
-                let busy = (rate * 1000 / per_second.max(1)).min(1000) as u16;
+                let busy = (rate * 1000).checked_div(per_second).unwrap_or_default().min(1000) as u16;
                 (stage, StageLoad { busy, rate: rate as u32, ..StageLoad::default() })
             };
             self.loads = Stage::ALL.into_iter().map(load).collect();
@@ -113,6 +114,7 @@ impl Nodes {
             tasks: BTreeMap::new(),
             heard: Gate::default(),
             bench: Bench::default(),
+            labels: if chance.is_met(400) { [LABEL.to_owned()].into() } else { BTreeSet::new() },
         };
         Self((0..count).map(&mut process).collect())
     }
@@ -127,6 +129,20 @@ impl Nodes {
 
     pub(super) fn machines(&self) -> impl Iterator<Item = &Node> {
         self.0.iter().filter_map(|process| process.machine.as_ref())
+    }
+
+    /// Whether a process that runs has workers for a stage.
+    pub(super) fn works_on(&self, stage: Stage) -> bool {
+        self.0.iter().any(|process| process.machine.is_some() && process.bench.workers(stage) > 0)
+    }
+
+    /// Alerts that are worked on for a node in a tenth of a second: by others, if it has no workers of its own.
+    fn hands(&self, i: usize) -> u64 {
+        let bench = &self.0[i].bench;
+        match bench.workers(Stage::Enrich) {
+            0 if self.works_on(Stage::Enrich) => u64::from(bench.cores) * PER_TICK,
+            _ => bench.alerts(),
+        }
     }
 
     /// Who believes now to own what.
@@ -159,7 +175,8 @@ impl World {
         (process.paused, process.coordinator, process.heard) = (0, None, Gate::default());
         process.tasks.clear();
         process.bench = Bench { cores: 2 + i as u32 % 7, ..Bench::default() };
-        let config = Config::new(NodeInfo { cores: process.bench.cores, ..NodeInfo::default() });
+        let (cores, labels) = (process.bench.cores, process.labels.clone());
+        let config = Config::new(NodeInfo { cores, labels, ..NodeInfo::default() });
         let me = ProducerName { node: process.name.clone(), incarnation };
         let ended = is_locked.then_some(Incarnation(incarnation.0 - 1));
         process.machine = Some(Node::new(config, me, ended));
@@ -196,7 +213,8 @@ impl World {
         let Some(machine) = &process.machine else { return };
         let (now, life) = (Time(process.clock.read(self.now)), process.life);
         let mut commits = Vec::new();
-        let mut left = process.bench.alerts();
+        let hands = self.nodes.hands(i);
+        let mut left = hands;
         // Each partition comes first at some time.
         let first = (self.now / 100) as usize % process.tasks.len().max(1);
         for ((who, partition), task) in process.tasks.iter().cycle().skip(first).take(process.tasks.len()) {
@@ -208,7 +226,7 @@ impl World {
             }
         }
         let bench = &mut self.nodes.0[i].bench;
-        bench.done += bench.alerts() - left;
+        bench.done += hands - left;
         for (who, partition, from, to) in commits {
             let task = self.nodes.0[i].tasks.get_mut(&(who.clone(), partition.clone())).expect("it was just looked at");
             task.is_committing = true;
@@ -264,6 +282,8 @@ impl World {
             Action::Do(_, Step::Resize { stage, quota }) => {
                 self.nodes.0[i].bench.pools.insert(stage, quota.workers);
             }
+            // Streams share a node inside it, where nothing is simulated.
+            Action::Do(_, Step::Share { .. }) => {}
             Action::Abandon(who) => {
                 self.note(|| format!("{who} abandons all"));
                 self.nodes.0[i].tasks.retain(|(owner, _), _| *owner != who);

@@ -1,10 +1,12 @@
 //! The world of a seed: its clock, and what is to happen next.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use boom_plan::coordinator;
 use boom_plan::id::{Partition, ProducerName};
 use boom_plan::node;
+use boom_plan::quota::Stage;
+use boom_plan::scale::{Placement, Wishes};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -20,6 +22,8 @@ pub(super) const FAULTS: u64 = 40_000;
 const WELL: u64 = FAULTS + 70_000;
 /// The lines of a history whose end is kept.
 const LINES: usize = 400;
+/// What some nodes have.
+pub(super) const LABEL: &str = "gpu";
 
 /// Something that is to happen.
 #[derive(Debug, Clone)]
@@ -61,6 +65,17 @@ impl Chance {
     }
 }
 
+/// Half of all worlds want a label for a stage, or would like it.
+fn placement(chance: &mut Chance) -> Placement {
+    let (label, mut wishes) = (BTreeSet::from([LABEL.to_owned()]), Wishes::default());
+    match chance.below(4) {
+        0 => wishes.requires = label,
+        1 => wishes.prefers = label,
+        _ => return Placement::default(),
+    }
+    Placement([(Stage::Enrich, wishes)].into())
+}
+
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) size: Size,
@@ -73,6 +88,8 @@ pub(super) struct World {
     pub(super) etcd: Etcd,
     pub(super) kafka: Kafka,
     pub(super) night: &'static str,
+    /// Which nodes are to work on which stage.
+    pub(super) placement: Placement,
     pub(super) checks: Checks,
     pub(super) counts: Counts,
     keep: Keep,
@@ -82,6 +99,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64, size: Size, keep: Keep) -> Self {
         let mut chance = Chance(Pcg64::seed_from_u64(seed));
+        let placement = placement(&mut chance);
         let mut world = Self {
             size,
             coordinators: Coordinators::new(size.coordinators, &mut chance),
@@ -93,6 +111,7 @@ impl World {
             etcd: Etcd::default(),
             kafka: Kafka::default(),
             night: "ztf_20261124",
+            placement,
             checks: Checks::new(size.nodes),
             counts: Counts::default(),
             keep,

@@ -47,7 +47,7 @@ fn quotas_that_an_operator_orders_hold_within_a_second_while_alerts_flow() {
     let boomctl = Boomctl::new(&scenario.cluster.addresses());
     for (quota, permille) in [("1", 100), ("2", 300), ("1", 500), ("2", 700)] {
         scenario.feed(200);
-        boomctl.text(&["scale", "enrich", "--node", "n0", "--quota", quota]);
+        boomctl.text(&["override", "enrich", "--node", "n0", quota]);
         let wanted = format!("boom_node_stage_quota{{stage=\"enrich\"}} {quota}.0");
         let followed = scenario.cluster.wait("the node follows", |cluster| cluster.node_metrics(0).contains(&wanted));
         report(&format!("{quota} workers ordered for a stage: they are the node's after"), followed);

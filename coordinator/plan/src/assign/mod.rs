@@ -17,13 +17,15 @@ use crate::id::{NodeId, Partition};
 use crate::plan::{Assignment, Plan};
 use crate::quota::NodeQuotas;
 use crate::reason::Reason;
+use crate::share::shares;
 
 /// The plan for the facts: `current` itself, if it needs no change, else the next version.
 pub fn assign(facts: &Facts<'_>, current: &Plan) -> Plan {
+    let owners = owners(facts, current);
     let next = Plan {
         version: current.version.next(),
-        owners: owners(facts, current),
-        quotas: quotas(facts, current),
+        quotas: quotas(facts, current, &owners),
+        owners,
         orders: facts.orders.clone(),
         ..Plan::empty(current.term)
     };
@@ -45,11 +47,14 @@ fn owners(facts: &Facts<'_>, current: &Plan) -> BTreeMap<Partition, Assignment> 
     slots.into_iter().filter_map(entry).collect()
 }
 
-/// The quotas of all nodes that are not gone. One of which nothing is known keeps what it had.
-fn quotas(facts: &Facts<'_>, current: &Plan) -> BTreeMap<NodeId, NodeQuotas> {
+/// The quotas of all nodes that are not gone, with their parts of the streams. One of which nothing is known keeps what it had.
+fn quotas(facts: &Facts<'_>, current: &Plan, owners: &BTreeMap<Partition, Assignment>) -> BTreeMap<NodeId, NodeQuotas> {
+    let shares = shares(facts.orders, owners);
     let nodes = facts.nodes.iter().filter(|(_, node)| node.disposition != Disposition::Gone).map(|(who, _)| &who.node);
     let quotas = |node: &NodeId| facts.quotas.get(node).or_else(|| current.quotas.get(node)).cloned();
-    nodes.filter_map(|node| Some((node.clone(), quotas(node)?))).collect()
+    let with_streams =
+        |node: &NodeId| Some(NodeQuotas { streams: shares.get(node).cloned().unwrap_or_default(), ..quotas(node)? });
+    nodes.filter_map(|node| Some((node.clone(), with_streams(node)?))).collect()
 }
 
 #[cfg(test)]

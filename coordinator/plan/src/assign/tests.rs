@@ -1,17 +1,18 @@
 //! The planner's promises, on fleets that obey, on fleets that die, and on any fleet at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
 use super::assign;
 use crate::facts::Facts;
 use crate::fleet::{Fleet, LiveTopic, Observation, Release};
-use crate::id::{Incarnation, Offset, Partition, PlanVersion, ProducerName, Sequence, Term};
+use crate::id::{Incarnation, NodeId, Offset, Partition, PlanVersion, ProducerName, Sequence, Term};
 use crate::lease::Timing;
 use crate::message::{HoldState, Holding, NodeInfo, Refusal, Register, Report};
-use crate::orders::{Bounds, Mode, Orders, Start, Stream};
+use crate::orders::{Bounds, Limits, Mode, Orders, Start, Stream};
 use crate::plan::{Ownership, Plan};
+use crate::quota::Stage;
 use crate::scale::{Load, Memory, Policy, scale};
 use crate::time::{Span, Time};
 
@@ -116,11 +117,35 @@ impl World {
     fn step(&mut self) -> bool {
         let next = self.planned();
         assert_eq!(next.check(), [], "{next}");
+        self.check_shares(&next);
         self.check_step(&next);
         let is_new = next != self.plan;
         self.plan = next;
         assert_eq!(self.planned(), self.plan, "its own answer gives the same answer");
         is_new
+    }
+
+    /// What streams may take is said to those that have partitions of them, and comes to what is wanted where everybody is there.
+    fn check_shares(&self, next: &Plan) {
+        for (stream, bounds) in &self.orders.bounds {
+            let has = |node: &NodeId| {
+                let mut mine = next.owners.iter().filter(|(partition, _)| partition.stream == *stream);
+                mine.any(|(_, entry)| entry.state.owner().is_some_and(|owner| owner.node == *node))
+            };
+            let mut sums = Limits { min: 0, max: Some(0) };
+            for (node, quotas) in &next.quotas {
+                let Some(share) = quotas.streams.get(stream) else { continue };
+                assert!(has(node), "{node} has no partition of {stream}: {next}");
+                let part = share.stages.get(&Stage::Enrich).copied().unwrap_or_default();
+                sums = Limits { min: sums.min + part.min, max: sums.max.zip(part.max).map(|(a, b)| a + b) };
+            }
+            let owners: BTreeSet<&NodeId> =
+                next.owners.values().filter_map(|entry| Some(&entry.state.owner()?.node)).collect();
+            if let Some(wanted) = bounds.stages.get(&Stage::Enrich).filter(|_| !owners.is_empty()) {
+                let most = wanted.max.map(|max| max.max(owners.len() as u32));
+                assert_eq!((sums.min, sums.max), (wanted.min, most), "{next}");
+            }
+        }
     }
 
     /// Nobody is given what another one, who may live, has not let go of.
@@ -347,6 +372,43 @@ fn lagging_partitions_are_spread_over_the_nodes() {
 }
 
 #[test]
+fn two_lagging_partitions_of_one_node_end_on_different_nodes_whatever_is_idle_beside_them() {
+    let mut world = cluster(2, 12);
+    let of_first: Vec<u32> =
+        world.owners().iter().filter(|(_, who)| who.node.as_str() == "n0").map(|(p, _)| p.number).take(2).collect();
+    for &number in &of_first {
+        world.ends.insert(number, 20_000);
+    }
+    world.list();
+    world.settle();
+    let owners = world.owners();
+    let late: BTreeSet<&ProducerName> =
+        owners.iter().filter(|(partition, _)| of_first.contains(&partition.number)).map(|(_, who)| who).collect();
+    assert_eq!(late.len(), 2, "{}", world.plan);
+}
+
+#[test]
+fn the_parts_of_a_bounded_stream_follow_its_partitions() {
+    let mut world = World::new(9);
+    let bounds = Bounds { weight: Some(2), stages: [(Stage::Enrich, Limits { min: 3, max: Some(12) })].into() };
+    world.orders.bounds.insert("ztf".parse().unwrap(), bounds);
+    world.order();
+    world.join(producer(0, 1), 4);
+    world.settle();
+    let parts = |world: &World| {
+        world.plan.quotas.iter().map(|(n, q)| format!("{n} {}", q.streams.values().next().unwrap())).collect::<Vec<_>>()
+    };
+    assert_eq!(parts(&world), ["n0 weight 2, enrich 3 to 12"]);
+    world.join(producer(1, 1), 8);
+    world.settle();
+    assert_eq!(parts(&world), ["n0 weight 2, enrich 1 to 4", "n1 weight 2, enrich 2 to 8"]);
+    world.orders.bounds.clear();
+    world.order();
+    world.settle();
+    assert!(world.plan.quotas.values().all(|quotas| quotas.streams.is_empty()), "{}", world.plan);
+}
+
+#[test]
 fn the_successor_of_a_node_takes_over_what_its_former_life_had() {
     let mut world = cluster(3, 9);
     let before = world.counts();
@@ -383,6 +445,7 @@ enum Happening {
     Treat(u32, Option<Mode>),
     Lag(u32, u64),
     Pause(bool),
+    Bound(u32, u32),
     Obey,
     Plan,
 }
@@ -396,6 +459,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         (0u32..5, mode).prop_map(|(node, mode)| Happening::Treat(node, mode)),
         (0u32..12, 0u64..200_000).prop_map(|(number, end)| Happening::Lag(number, end)),
         any::<bool>().prop_map(Happening::Pause),
+        (0u32..9, 1u32..9).prop_map(|(min, more)| Happening::Bound(min, more)),
         Just(Happening::Obey),
         Just(Happening::Plan),
     ]
@@ -435,6 +499,12 @@ impl World {
             }
             Happening::Pause(paused) => {
                 self.orders.streams.values_mut().for_each(|stream| stream.paused = paused);
+                self.order();
+            }
+            Happening::Bound(min, more) => {
+                let limits = Limits { min, max: Some(min + more) };
+                let bounds = Bounds { weight: Some(more), stages: [(Stage::Enrich, limits)].into() };
+                self.orders.bounds.insert("ztf".parse().unwrap(), bounds);
                 self.order();
             }
             Happening::Obey => self.obey(),

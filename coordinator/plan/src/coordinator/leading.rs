@@ -12,7 +12,7 @@ use crate::id::{NodeId, ProducerName, RequestId, StreamId, Term};
 use crate::message::{Refusal, Register, Report};
 use crate::orders::{OperatorCommand, Stream};
 use crate::plan::Plan;
-use crate::quota::NodeQuotas;
+use crate::quota::{NodeQuotas, Stage};
 use crate::scale::{Decision, Load, Memory, Saturated, scale};
 use crate::time::{Span, Time};
 
@@ -51,6 +51,8 @@ pub(super) struct Leading {
     scale_at: Time,
     memory: Memory,
     pub(super) saturated: Option<Saturated>,
+    /// Stages that require what no node has.
+    homeless: BTreeMap<Stage, BTreeSet<String>>,
 }
 
 /// How often quotas are looked at: nodes report about as often.
@@ -62,10 +64,10 @@ impl Leading {
         fleet.apply(Observation::Loaded(stored.clone()), now);
         let (store, asked, joining) = (Store::Idle, Vec::new(), None);
         let (plan, plan_at, sent_at, list_at, scale_at) = (Arc::new(stored), now, now, now, now);
-        let (needs_plan, memory, saturated) = (true, Memory::default(), None);
+        let (needs_plan, memory, saturated, homeless) = (true, Memory::default(), None, BTreeMap::new());
         #[rustfmt::skip]
         let leading = Self { term, until, plan, fleet, store, asked, needs_plan, plan_at, joining, sent_at, list_at, scale_at,
-            memory, saturated };
+            memory, saturated, homeless };
         leading
     }
 
@@ -235,7 +237,9 @@ impl Leading {
     /// Looks whether the load asks for other quotas; the next plan has them.
     fn scale(&mut self, config: &Config, now: Time, actions: &mut Vec<Action>) {
         let decision = self.decide(config, now);
-        let is_other = |(node, quotas): (&NodeId, &NodeQuotas)| self.plan.quotas.get(node) != Some(quotas);
+        let is_other = |(node, quotas): (&NodeId, &NodeQuotas)| {
+            self.plan.quotas.get(node).is_none_or(|planned| !planned.gives_the_same(quotas))
+        };
         if decision.quotas.iter().any(is_other) {
             self.needs_plan = true;
         } else {
@@ -247,6 +251,14 @@ impl Leading {
             _ => {}
         }
         self.saturated = decision.saturated;
+        for (stage, labels) in
+            decision.homeless.iter().filter(|&(stage, labels)| self.homeless.get(stage) != Some(labels))
+        {
+            actions.push(Action::Audit(Audit::Homeless(*stage, labels.clone())));
+        }
+        let housed = self.homeless.keys().filter(|stage| !decision.homeless.contains_key(stage));
+        actions.extend(housed.map(|&stage| Action::Audit(Audit::Housed(stage))));
+        self.homeless = decision.homeless;
     }
 
     fn decide(&self, config: &Config, now: Time) -> Decision {

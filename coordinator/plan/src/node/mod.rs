@@ -18,7 +18,7 @@ use crate::lease::Timing;
 use crate::message::{HoldState, Holding, NodeInfo, Position, Refusal, Register, Report, StageLoad};
 use crate::plan::Plan;
 use crate::quota::Stage;
-use crate::reconcile::{Gate, ReleaseReason, Stale, Step, reconcile};
+use crate::reconcile::{Gate, ReleaseReason, Split, Stale, Step, reconcile};
 use crate::time::{Span, Time};
 
 /// What a node is told at its start.
@@ -168,7 +168,7 @@ pub struct Node {
     holds: BTreeMap<Partition, HoldState>,
     positions: BTreeMap<Partition, Position>,
     stages: BTreeMap<Stage, StageLoad>,
-    pools: BTreeMap<Stage, u32>,
+    split: Split,
     /// When it is out at the latest, once it is on its way.
     leaving: Option<Time>,
     has_exited: bool,
@@ -181,12 +181,12 @@ impl Node {
     /// to which incarnation the caller knows that all have ended, as one does who holds the node's lock file.
     pub fn new(config: Config, me: ProducerName, ended: Option<Incarnation>) -> Self {
         let (gate, session, sequence, sent, holds) = Default::default();
-        let (positions, stages, pools, reported) = Default::default();
+        let (positions, stages, split, reported) = Default::default();
         let (lease, in_doubt, desired, leaving) = (None, None, None, None);
         let (has_exited, has_news) = (false, false);
         #[rustfmt::skip]
         let node = Self { config, me, ended, gate, session, sequence, sent, lease, in_doubt, desired, holds, positions, stages,
-            pools, leaving, has_exited, has_news, reported };
+            split, leaving, has_exited, has_news, reported };
         node
     }
 
@@ -261,12 +261,13 @@ impl Node {
 
     fn reconcile(&mut self, actions: &mut Vec<Action>) {
         let Some(plan) = &self.desired else { return };
-        for step in reconcile(&self.me, plan, &self.holds, &self.pools) {
+        for step in reconcile(&self.me, plan, &self.holds, &self.split) {
             match &step {
                 Step::Start { .. } if self.leaving.is_some() => continue,
                 Step::Start { partition, .. } => drop(self.holds.insert(partition.clone(), HoldState::Starting)),
                 Step::Release { partition, .. } => drop(self.holds.insert(partition.clone(), HoldState::Releasing)),
-                Step::Resize { stage, quota } => drop(self.pools.insert(*stage, quota.workers)),
+                Step::Resize { stage, quota } => drop(self.split.workers.insert(*stage, quota.workers)),
+                Step::Share { streams } => self.split.shares.clone_from(streams),
             }
             self.has_news = true;
             actions.push(Action::Do(self.me.clone(), step));

@@ -9,9 +9,12 @@ use crate::fleet::{LiveTopic, Observation};
 use crate::id::Offset;
 use crate::lease::Timing;
 use crate::orders::{Bounds, Orders, Start, Stream};
+use crate::quota::{Quota, share_out};
 
 /// Milliseconds of a step of the modelled node.
 const STEP: u64 = 50;
+
+static NOTHING: BTreeSet<String> = BTreeSet::new();
 
 /// A node whose stages work as fast as their workers and its cores let them; alerts are a fluid.
 struct Node {
@@ -23,6 +26,7 @@ struct Node {
     /// Worker time and alerts since the last report.
     done: BTreeMap<Stage, (f64, f64)>,
     quotas: Option<NodeQuotas>,
+    limits: BTreeMap<Stage, Limits>,
     memory: Memory,
     now: u64,
     /// Every change of the quotas.
@@ -31,9 +35,13 @@ struct Node {
 
 impl Node {
     fn new(cores: u32, costs: [f64; 3]) -> Self {
+        Self::bounded(cores, costs, BTreeMap::new())
+    }
+
+    fn bounded(cores: u32, costs: [f64; 3], limits: BTreeMap<Stage, Limits>) -> Self {
         let costs = Stage::ALL.into_iter().zip(costs).collect();
         let (queues, done, memory) = Default::default();
-        let mut node = Self { cores, costs, queues, done, quotas: None, memory, now: 0, changes: Vec::new() };
+        let mut node = Self { cores, costs, queues, done, quotas: None, limits, memory, now: 0, changes: Vec::new() };
         node.decide(None);
         node
     }
@@ -41,9 +49,18 @@ impl Node {
     fn decide(&mut self, stages: Option<&BTreeMap<Stage, StageLoad>>) -> Decision {
         let name: NodeId = "n".parse().unwrap();
         let current = self.quotas.clone();
-        let node = NodeLoad { cores: self.cores, ordered: None, current: current.as_ref(), stages, behind: Span(0) };
+        let node = NodeLoad {
+            cores: self.cores,
+            ordered: None,
+            limits: Some(&self.limits),
+            labels: &NOTHING,
+            takes: true,
+            current: current.as_ref(),
+            stages,
+            behind: Span(0),
+        };
         let nodes = BTreeMap::from([(name.clone(), node)]);
-        let load = Load { nodes, arriving: 0, waiting: 0, memory: &self.memory };
+        let load = Load { nodes, awaited: BTreeSet::new(), arriving: 0, waiting: 0, memory: &self.memory };
         let decision = scale(&load, &Policy::default(), Time(self.now));
         let quotas = decision.quotas[&name].clone();
         assert!(quotas.within_capacity() && Stage::ALL.iter().all(|stage| quotas.workers(*stage) > 0), "{quotas}");
@@ -167,9 +184,18 @@ fn without_a_policy_each_stage_has_its_share_and_orders_hold_with_one() {
     let ordered = BTreeMap::from([(Stage::Enrich, 3)]);
     let current = share_out(8, &Shares::default(), &ordered);
     let quotas = |ordered, policy: &Policy| {
-        let node = NodeLoad { cores: 8, ordered, current: Some(&current), stages: Some(&loads), behind: Span(0) };
+        let node = NodeLoad {
+            cores: 8,
+            ordered,
+            limits: None,
+            labels: &NOTHING,
+            takes: true,
+            current: Some(&current),
+            stages: Some(&loads),
+            behind: Span(0),
+        };
         let nodes = BTreeMap::from([("n".parse().unwrap(), node)]);
-        let load = Load { nodes, arriving: 0, waiting: 0, memory: &Memory::default() };
+        let load = Load { nodes, awaited: BTreeSet::new(), arriving: 0, waiting: 0, memory: &Memory::default() };
         scale(&load, policy, Time(0)).quotas.into_values().next().unwrap().to_string()
     };
     let fixed = Policy { follows: false, ..Policy::default() };
@@ -184,12 +210,21 @@ fn what_waits_before_a_node_counts_for_its_slowest_stage_alone() {
     let quotas = |enrich, behind| {
         let loads =
             BTreeMap::from([(Stage::Ingest, load(300)), (Stage::Enrich, load(enrich)), (Stage::Filter, load(100))]);
-        let one = Quota { workers: 1, reason: QuotaReason::Share };
-        let stages = Stage::ALL.into_iter().map(|stage| (stage, one)).collect();
-        let current = NodeQuotas { capacity: 10, stages };
-        let node = NodeLoad { cores: 8, ordered: None, current: Some(&current), stages: Some(&loads), behind };
+        let one = |stage| (stage, Quota { workers: 1, reason: QuotaReason::Share });
+        let stages = Stage::ALL.into_iter().map(one).collect();
+        let current = NodeQuotas { capacity: 10, stages, streams: BTreeMap::new() };
+        let node = NodeLoad {
+            cores: 8,
+            ordered: None,
+            limits: None,
+            labels: &NOTHING,
+            takes: true,
+            current: Some(&current),
+            stages: Some(&loads),
+            behind,
+        };
         let nodes = BTreeMap::from([("n".parse().unwrap(), node)]);
-        let load = Load { nodes, arriving: 0, waiting: 0, memory: &Memory::default() };
+        let load = Load { nodes, awaited: BTreeSet::new(), arriving: 0, waiting: 0, memory: &Memory::default() };
         scale(&load, &Policy::default(), Time(0)).quotas.into_values().next().unwrap().to_string()
     };
     let late = "ingest 1, enrich 2 (its queue was 500 ms old, over 250 ms), filter 1 of 10 workers";
@@ -203,9 +238,24 @@ fn what_waits_before_a_node_counts_for_its_slowest_stage_alone() {
 fn a_node_of_which_nothing_new_is_known_keeps_what_it_has_and_goes_on_resting() {
     let (name, current): (NodeId, _) = ("n".parse().unwrap(), share_out(8, &Shares::default(), &BTreeMap::new()));
     let rests = BTreeMap::from([((name.clone(), Stage::Enrich), Time(3))]);
-    let memory = Memory { rests: rests.clone(), short: None };
-    let node = NodeLoad { cores: 8, ordered: None, current: Some(&current), stages: None, behind: Span(9_000) };
-    let load = Load { nodes: BTreeMap::from([(name.clone(), node)]), arriving: 0, waiting: 0, memory: &memory };
+    let memory = Memory { rests: rests.clone(), ..Memory::default() };
+    let node = NodeLoad {
+        cores: 8,
+        ordered: None,
+        limits: None,
+        labels: &NOTHING,
+        takes: true,
+        current: Some(&current),
+        stages: None,
+        behind: Span(9_000),
+    };
+    let load = Load {
+        nodes: BTreeMap::from([(name.clone(), node)]),
+        awaited: BTreeSet::new(),
+        arriving: 0,
+        waiting: 0,
+        memory: &memory,
+    };
     let decision = scale(&load, &Policy::default(), Time(200_000));
     assert_eq!((&decision.quotas[&name], decision.memory.rests), (&current, rests));
 }
@@ -233,9 +283,18 @@ fn a_fleet_that_is_short_everywhere_for_a_while_says_how_many_nodes_would_do() {
     let loads: BTreeMap<Stage, StageLoad> = Stage::ALL.into_iter().map(|stage| (stage, late)).collect();
     let idle = BTreeMap::new();
     let decide = |second: &BTreeMap<Stage, StageLoad>, memory: &Memory, now| {
-        let node = |stages| NodeLoad { cores: 2, ordered: None, current: None, stages: Some(stages), behind: Span(0) };
+        let node = |stages| NodeLoad {
+            cores: 2,
+            ordered: None,
+            limits: None,
+            labels: &NOTHING,
+            takes: true,
+            current: None,
+            stages: Some(stages),
+            behind: Span(0),
+        };
         let nodes = [("a".parse().unwrap(), node(&loads)), ("b".parse().unwrap(), node(second))].into();
-        let load = Load { nodes, arriving: 300, waiting: 12_000, memory };
+        let load = Load { nodes, awaited: BTreeSet::new(), arriving: 300, waiting: 12_000, memory };
         let decision = scale(&load, &Policy::default(), Time(now));
         (decision.saturated.map(|saturated| saturated.to_string()), decision.memory)
     };
@@ -250,8 +309,53 @@ fn a_fleet_that_is_short_everywhere_for_a_while_says_how_many_nodes_would_do() {
     assert_eq!((relieved, memory.short), (None, None));
 }
 
+#[test]
+fn a_bounded_stage_says_where_it_would_have_gone_further() {
+    let limits = |min, max| [(Stage::Enrich, Limits { min, max })].into();
+    let mut node = Node::bounded(16, [0.5, 10.0, 0.5], limits(3, Some(5)));
+    assert_eq!(node.quotas.as_ref().unwrap().stages[&Stage::Enrich].to_string(), "5 (wants more, at most 5 ordered)");
+    node.run(900, |_| 20.0);
+    assert_eq!(node.quotas.as_ref().unwrap().stages[&Stage::Enrich].to_string(), "3 (needs fewer, at least 3 ordered)");
+    node.run(60, |_| 900.0);
+    assert_eq!(node.quotas.as_ref().unwrap().stages[&Stage::Enrich].to_string(), "5 (wants more, at most 5 ordered)");
+    assert!(
+        node.quotas.as_ref().unwrap().stages.values().all(|quota| quota.workers <= 5),
+        "it is not short: {:?}",
+        node.quotas
+    );
+    node.limits = limits(8, None);
+    node.decide(None);
+    assert_eq!(node.quotas.as_ref().unwrap().stages[&Stage::Enrich].to_string(), "8 (needs fewer, at least 8 ordered)");
+    node.limits.clear();
+    node.decide(None);
+    assert_eq!(node.quotas.as_ref().unwrap().stages[&Stage::Enrich].to_string(), "8", "as the policy says again");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Loads that change at random: a stage has never more than it may, and never less as long as there is room for what all must have.
+    #[test]
+    fn a_bounded_stage_stays_within_its_bounds(
+        cores in 6u32..24,
+        bounds in prop::collection::btree_map(prop::sample::select(&Stage::ALL[..]), (0u32..3, 0u32..6), 0..4),
+        loads in prop::collection::vec((1u64..60, 0.0f64..2.0), 1..12),
+    ) {
+        let limits: BTreeMap<_, _> =
+            bounds.into_iter().map(|(stage, (min, more))| (stage, Limits { min, max: Some((min + more).max(1)) })).collect();
+        let mut node = Node::bounded(cores, [0.4, 5.0, 0.6], limits.clone());
+        for (seconds, load) in loads {
+            let rate = load * f64::from(cores) * 1e3 / 6.0;
+            node.run(seconds, |_| rate);
+        }
+        for (at, quotas) in &node.changes {
+            for (&stage, limits) in &limits {
+                let workers = quotas.workers(stage);
+                prop_assert!(workers >= limits.min && Some(workers) <= limits.max, "{}: {} {:?}", at, quotas, limits);
+            }
+        }
+    }
+
 
     /// Whatever the costs and the constant load: what was given back is not wanted again after the first minute, and in the end nothing
     /// changes.
