@@ -31,6 +31,8 @@ pub struct Layout {
     pub environment: Vec<(&'static str, String)>,
     /// More of the configuration of the coordinators.
     pub coordination: &'static str,
+    /// Whether nodes hand work over to each other.
+    pub hand_over: bool,
 }
 
 /// A stream of a test.
@@ -93,7 +95,9 @@ pub fn send(process: Pid, signal: Signal) {
 impl Cluster {
     /// Starts the servers and the coordinators; nodes are started one by one.
     pub fn start(layout: Layout) -> Self {
-        let servers = Servers::only(&[Server::Etcd, Server::Kafka, Server::Mongodb]).expect("the servers start");
+        let mut servers = vec![Server::Etcd, Server::Kafka, Server::Mongodb];
+        servers.extend(layout.hand_over.then_some(Server::Valkey));
+        let servers = Servers::only(&servers).expect("the servers start");
         let directory = tempfile::tempdir().expect("a directory");
         let node = |number| Node { name: format!("n{number}"), detours: Detours::default(), http: None, running: None };
         let nodes = (0..layout.nodes).map(node).collect();
@@ -174,8 +178,10 @@ impl Cluster {
         let kafka = detours.kafka.clone().unwrap_or_else(|| self.kafka().to_owned());
         let coordinators = detours.coordinators.clone().unwrap_or_else(|| self.addresses());
         let state = self.directory.path().join(format!("n{number}"));
+        let hand_over =
+            if self.layout.hand_over { "[handover]\nvalkey = { variable = \"BOOM_VALKEY_URI\" }\n" } else { "" };
         format!(
-            "[node]\nname = \"n{number}\"\nstate = \"{}\"\nhttp = \"127.0.0.1:0\"\nfilters = \"{}\"\n\
+            "{hand_over}[node]\nname = \"n{number}\"\nstate = \"{}\"\nhttp = \"127.0.0.1:0\"\nfilters = \"{}\"\n\
              [coordinators]\naddresses = {coordinators:?}\n[kafka.main]\nbrokers = \"{kafka}\"\n\
              [output]\ncluster = \"main\"\npartitions = 2\ndead_letters = \"boom.dead\"\n",
             state.display(),
@@ -196,6 +202,9 @@ impl Cluster {
         let mongodb = self.nodes[number].detours.mongodb.clone();
         let mongodb = mongodb.unwrap_or_else(|| self.servers.address(Server::Mongodb).to_owned());
         command.args(["serve", "--config"]).arg(file).env("BOOM_MONGODB_URI", mongodb);
+        if self.layout.hand_over {
+            command.env("BOOM_VALKEY_URI", self.servers.address(Server::Valkey));
+        }
         command.envs(self.layout.environment.iter().map(|(name, value)| (name, value)));
         let log = self.directory.path().join(format!("n{number}.log"));
         let log = fs::File::options().create(true).append(true).read(true).open(log).expect("a log");

@@ -95,8 +95,19 @@ impl Scenario {
 
     /// The same, with these variables for the nodes.
     pub fn cluster_with(coordinators: usize, nodes: usize, environment: Vec<(&'static str, String)>) -> Cluster {
+        let layout = Self::layout(coordinators, nodes);
+        Cluster::start(Layout { environment, ..layout })
+    }
+
+    /// A cluster of three coordinators and so many nodes that hand work over to each other, of which no node runs yet.
+    pub fn sharing(nodes: usize) -> Cluster {
+        Cluster::start(Layout { hand_over: true, ..Self::layout(3, nodes) })
+    }
+
+    fn layout(coordinators: usize, nodes: usize) -> Layout {
         let streams = vec![Stream::new("ztf", "ZTF", TOPICS[0]), Stream::new("lsst", "LSST", TOPICS[1])];
-        Cluster::start(Layout { coordinators, nodes, streams, filters: filters(), environment, coordination: "" })
+        let (filters, environment, coordination) = (filters(), Vec::new(), "");
+        Layout { coordinators, nodes, streams, filters, environment, coordination, hand_over: false }
     }
 
     /// A scenario over such a cluster, whose nodes are started.

@@ -28,7 +28,15 @@ fn a_steady_stream_does_not_wait_for_the_backlog_of_another_one() {
     let Some(models) = shared("models") else { return };
     let environment = vec![("BOOM_NODE__NODE__MODELS", format!("[{:?}]", models.display().to_string()))];
     let streams = vec![Stream::new("flood", "ZTF", "ztf_flood"), Stream::new("steady", "LSST", "lsst_steady")];
-    let layout = Layout { coordinators: 1, nodes: 1, streams, filters: filters(), environment, coordination: "" };
+    let layout = Layout {
+        coordinators: 1,
+        nodes: 1,
+        streams,
+        filters: filters(),
+        environment,
+        coordination: "",
+        hand_over: false,
+    };
     let mut cluster = Cluster::start(layout);
     let mut topics =
         [("ztf_flood", 8), ("lsst_steady", 4)].map(|(name, count)| Topic::make(cluster.kafka(), name, count));

@@ -31,7 +31,15 @@ fn quotas_follow_the_load_and_go_back_when_it_is_over() {
         ("BOOM_NODE__NODE__CORES", "2".to_owned()),
     ];
     let streams = vec![Stream::new("ztf", "ZTF", "ztf_flood")];
-    let layout = Layout { coordinators: 1, nodes: 1, streams, filters: filters(), environment, coordination: SCALING };
+    let layout = Layout {
+        coordinators: 1,
+        nodes: 1,
+        streams,
+        filters: filters(),
+        environment,
+        coordination: SCALING,
+        hand_over: false,
+    };
     let mut cluster = Cluster::start(layout);
     let mut topic = Topic::make(cluster.kafka(), "ztf_flood", 8);
     let alerts = by_form(8_000, 20_000);

@@ -8,6 +8,7 @@ mod cut_off;
 mod input;
 mod killed;
 mod membership;
+mod shared_work;
 mod still;
 
 use boom_tests::scenario::Scenario;

@@ -11,11 +11,10 @@ use boom_tests::cluster::{Cluster, Layout, Stream};
 use boom_tests::eventually::within_every;
 use boom_tests::kafka::Topic;
 use comfy_table::Table;
-use rdkafka::config::ClientConfig;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
+use crate::latency::{difference, histogram, quantile_of};
 use crate::packets::Packets;
+use crate::send::Sender;
 use crate::setting::Setting;
 use crate::usage::Used;
 
@@ -43,10 +42,17 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     }
     let streams = vec![Stream::new("ztf", "ZTF", TOPIC)];
     let filters = setting.filters[0].clone();
-    let mut cluster =
-        Cluster::start(Layout { coordinators: 1, nodes: 1, streams, filters, environment, coordination: "" });
+    let mut cluster = Cluster::start(Layout {
+        coordinators: 1,
+        nodes: 1,
+        streams,
+        filters,
+        environment,
+        coordination: "",
+        hand_over: false,
+    });
     Topic::make(cluster.kafka(), TOPIC, PARTITIONS);
-    let mut sender = Sender::open(cluster.kafka())?;
+    let mut sender = Sender::open(cluster.kafka(), TOPIC, PARTITIONS)?;
     let mut packets = Packets::open(setting.packets.as_deref())?;
     for _ in 0..alerts {
         sender.send(&packets.packet())?;
@@ -64,11 +70,11 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
 
     // Made before: what a survey does for them is not the broker's.
     let paced: Vec<Vec<u8>> = (0..(rate / 2.0 * HALF.as_secs_f64()) as u64).map(|_| packets.packet()).collect();
-    let start = histogram(&cluster)?;
+    let start = end_to_end(&cluster)?;
     tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(sender.paced(&paced, rate / 2.0))?;
     let sent = paced.len() as u64;
     done(&cluster, alerts + sent);
-    let latency = difference(&start, &histogram(&cluster)?);
+    let latency = difference(&start, &end_to_end(&cluster)?);
     let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|quantile| quantile_of(&latency, quantile) * 1e3);
     println!("\n{sent} alerts at {:.0} alerts/s: p50 {p50:.0} ms, p95 {p95:.0} ms, p99 {p99:.0} ms", rate / 2.0);
     let node = |usage: &[Used]| usage.iter().find(|used| used.name == "n0").map_or(Used::default(), Clone::clone);
@@ -94,51 +100,6 @@ fn done(cluster: &Cluster, alerts: u64) {
     }
 }
 
-/// Sends packets as a survey does.
-struct Sender {
-    producer: BaseProducer,
-    sent: u64,
-}
-
-impl Sender {
-    fn open(brokers: &str) -> anyhow::Result<Self> {
-        let mut settings = ClientConfig::new();
-        settings.set("bootstrap.servers", brokers).set("enable.idempotence", "true").set("linger.ms", "2");
-        Ok(Self { producer: settings.create()?, sent: 0 })
-    }
-
-    fn send(&mut self, packet: &[u8]) -> anyhow::Result<()> {
-        let partition = (self.sent % u64::from(PARTITIONS.cast_unsigned())) as i32;
-        self.sent += 1;
-        let mut record = BaseRecord::<(), [u8]>::to(TOPIC).partition(partition).payload(packet);
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    self.producer.poll(Duration::from_millis(5));
-                    record = back;
-                }
-                Err((error, _)) => return Err(error.into()),
-            }
-        }
-    }
-
-    fn finish(&self) -> anyhow::Result<()> {
-        Ok(self.producer.flush(Duration::from_secs(60))?)
-    }
-
-    /// Sends these, so many a second.
-    async fn paced(&mut self, packets: &[Vec<u8>], rate: f64) -> anyhow::Result<()> {
-        let mut due = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
-        for packet in packets {
-            due.tick().await;
-            self.send(packet)?;
-            self.producer.poll(Duration::ZERO);
-        }
-        self.finish()
-    }
-}
-
 fn usage(cluster: &Cluster) -> Vec<Used> {
     cluster.processes().into_iter().map(|(name, process)| Used::of(&name, process)).collect()
 }
@@ -158,34 +119,9 @@ fn table(before: &[Used], after: &[Used], alerts: u64) -> Table {
     table
 }
 
-/// Upper bounds in seconds, and how many latencies lie up to each.
-fn histogram(cluster: &Cluster) -> anyhow::Result<Vec<(f64, f64)>> {
+/// How long alerts took, from Kafka's timestamp to the committed result.
+fn end_to_end(cluster: &Cluster) -> anyhow::Result<Vec<(f64, f64)>> {
     let text = cluster.node_metrics(0);
-    let bucket = |line: &str| {
-        let rest = line.strip_prefix("boom_node_stage_latency_seconds_bucket{")?;
-        let (labels, count) = rest.split_once("} ")?;
-        let bound = labels.split("le=\"").nth(1)?.split('"').next()?;
-        let bound = if bound == "+Inf" { f64::INFINITY } else { bound.parse().ok()? };
-        labels.contains("end_to_end").then_some((bound, count.trim().parse().ok()?))
-    };
-    let buckets: Vec<(f64, f64)> = text.lines().filter_map(bucket).collect();
+    let buckets = histogram(&text, "boom_node_stage_latency_seconds", "stage=\"end_to_end\"");
     if buckets.is_empty() { bail!("the node exports no latencies:\n{text}") } else { Ok(buckets) }
-}
-
-fn difference(before: &[(f64, f64)], after: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    before.iter().zip(after).map(|(before, after)| (after.0, after.1 - before.1)).collect()
-}
-
-/// A quantile in seconds, even within a bucket.
-fn quantile_of(buckets: &[(f64, f64)], quantile: f64) -> f64 {
-    let wanted = buckets.last().map_or(0.0, |last| last.1) * quantile;
-    let (mut low, mut below) = (0.0, 0.0);
-    for &(bound, count) in buckets {
-        if count >= wanted && count > below {
-            let high = if bound.is_finite() { bound } else { low };
-            return low + (high - low) * (wanted - below) / (count - below);
-        }
-        (low, below) = (bound, count);
-    }
-    low
 }

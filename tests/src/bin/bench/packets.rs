@@ -51,6 +51,11 @@ impl Packets {
         Ok(packets)
     }
 
+    /// Leaves so many packets out.
+    pub(crate) fn skip(&mut self, packets: u64) {
+        self.next += packets;
+    }
+
     /// The next packet.
     pub(crate) fn packet(&mut self) -> Vec<u8> {
         let (ra, sin_dec) = (self.random.random_range(0.0..360.0), self.random.random_range(-0.5..1.0f64));
