@@ -56,9 +56,12 @@ pub struct Owner {
     /// The term of the leader that the node listens to.
     term: Arc<AtomicU64>,
     reachable: AtomicBool,
-    open: Mutex<HashMap<u64, oneshot::Sender<(v1::Answer, usize)>>>,
+    open: Arc<Open>,
     stages: [State; Stage::ALL.len()],
 }
+
+/// Who waits for which answer, which comes with its size in bytes.
+type Open = Mutex<HashMap<u64, oneshot::Sender<(v1::Answer, usize)>>>;
 
 /// What is known of the work of one stage.
 #[derive(Debug, Default)]
@@ -68,7 +71,7 @@ struct State {
     /// Nodes that wait for work of it.
     waiting: AtomicU32,
     /// Offers that nobody is known to have taken.
-    offered: AtomicU32,
+    offered: Arc<AtomicU32>,
     /// Why, since the last time that this was asked.
     said: Mutex<(Option<Why>, Option<Hindrance>)>,
     counts: Mutex<Counts>,
@@ -81,7 +84,42 @@ pub struct Offer {
     id: TaskId,
     stage: Stage,
     answer: oneshot::Receiver<(v1::Answer, usize)>,
-    settled: bool,
+    untaken: Option<Untaken>,
+    _awaited: Awaited,
+}
+
+/// Counts as an offer that nobody has taken, until it is dropped.
+#[derive(Debug)]
+struct Untaken(Arc<AtomicU32>);
+
+/// An answer that is waited for, until this is dropped.
+#[derive(Debug)]
+struct Awaited {
+    number: u64,
+    open: Arc<Open>,
+}
+
+impl Untaken {
+    fn new(offered: &Arc<AtomicU32>) -> Self {
+        offered.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(offered))
+    }
+}
+
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        held(&self.open).remove(&self.number);
+    }
+}
+
+fn held(open: &Open) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<(v1::Answer, usize)>>> {
+    open.lock().expect("nobody panics with the open tasks")
 }
 
 /// What came of an offer.
@@ -161,29 +199,25 @@ impl Owner {
     /// Offers a task; none where that is not possible now.
     pub async fn offer(&self, stage: Stage, (number, queue, task): (u64, String, Vec<u8>)) -> Option<Offer> {
         let (tell, answer) = oneshot::channel();
-        self.open().insert(number, tell);
+        held(&self.open).insert(number, tell);
+        let _awaited = Awaited { number, open: Arc::clone(&self.open) };
         let state = self.state(stage);
-        state.offered.fetch_add(1, Ordering::Relaxed);
-        match self.port.offer(&queue, &task).await {
-            Ok(Some(id)) => {
-                state.counts().bytes_out += task.len() as u64;
-                Some(Offer { queue, id, stage, answer, settled: false })
+        let untaken = Some(Untaken::new(&state.offered));
+        let id = match self.port.offer(&queue, &task).await {
+            Ok(id) => id?,
+            Err(away) => {
+                self.lost(&away);
+                return None;
             }
-            failed => {
-                if let Err(away) = failed {
-                    self.lost(&away);
-                }
-                self.open().remove(&number);
-                state.offered.fetch_sub(1, Ordering::Relaxed);
-                None
-            }
-        }
+        };
+        state.counts().bytes_out += task.len() as u64;
+        Some(Offer { queue, id, stage, answer, untaken, _awaited })
     }
 
     /// The answer to an offer. Comes back without one when it can not come any more.
     pub async fn answered(&self, offer: &mut Offer) -> Outcome {
         let answered = (&mut offer.answer).await;
-        self.settle(offer);
+        offer.untaken = None;
         let state = self.state(offer.stage);
         match answered {
             Ok((v1::Answer { outcome: Some(answer::Outcome::Refused(why)), worker, .. }, _)) => {
@@ -211,7 +245,7 @@ impl Owner {
         if withdrawn {
             self.state(offer.stage).counts().withdrawn += 1;
         }
-        self.settle(offer);
+        offer.untaken = None;
         withdrawn
     }
 
@@ -225,25 +259,13 @@ impl Owner {
         self.state(stage).counts().given += alerts as u64;
     }
 
-    /// It is known what became of an offer: taken, answered or withdrawn.
-    fn settle(&self, offer: &mut Offer) {
-        if !std::mem::replace(&mut offer.settled, true) {
-            let state = self.state(offer.stage);
-            state.offered.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
     /// The others can not be reached: what they have is done here.
     fn lost(&self, away: &super::Away) {
         if self.reachable.swap(false, Ordering::Relaxed) {
             tracing::warn!("work is done here until it can be handed over again: {away}");
         }
         // Who waits for an answer sees the other end gone.
-        self.open().clear();
-    }
-
-    fn open(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<(v1::Answer, usize)>>> {
-        self.open.lock().expect("nobody panics with the open tasks")
+        held(&self.open).clear();
     }
 
     /// Listens to answers, and asks who waits for work, until `stop`.
@@ -271,9 +293,9 @@ impl Owner {
     fn take(&self, answer: &[u8]) {
         match v1::Answer::decode(answer) {
             Ok(read) => {
-                if let Some(tell) = self.open().remove(&read.number) {
-                    let _ = tell.send((read, answer.len()));
-                }
+                let waits = held(&self.open).remove(&read.number);
+                // Who waits may have given up just now.
+                let _ = waits.map(|tell| tell.send((read, answer.len())));
             }
             Err(error) => tracing::error!("an answer can not be read, and its work is done here: {error}"),
         }
