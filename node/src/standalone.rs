@@ -103,6 +103,7 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
     let stats = Arc::new(Stats::default());
     let (_unchanging, held) = watch::channel(Arc::clone(&filters));
     let pipeline = Arc::new(Pipeline {
+        replays: Arc::default(),
         decoder,
         schemas: None,
         store: Embedded::new(documents, compute.clone()),

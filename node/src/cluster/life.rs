@@ -2,13 +2,14 @@
 //!
 //! What it is to do comes as orders, which are carried out one after the other; what came of them is told to the session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use boom_client::kafka::Connection;
-use boom_plan::id::{Partition, ProducerName};
+use boom_client::progress::in_replay;
+use boom_plan::id::{Partition, ProducerName, StreamId};
 use boom_plan::node::Event;
 use boom_plan::orders::{self, Stream};
 use boom_plan::quota;
@@ -17,22 +18,28 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::erase::erase;
 use super::fences::Fences;
 use super::{Parts, Shared, Teller};
 use crate::books::Books;
-use crate::pipeline::{Begin, End, Error as PipelineError, Item, Pipeline};
+use crate::pipeline::{Begin, End, Error as PipelineError, Item, Pipeline, Replays};
 use crate::positions::Positions;
 use crate::sink::Progress;
-use crate::sink::kafka::{Committed, Config as Output, Error as SinkError, Kafka as Results, read_committed};
+use crate::sink::kafka::{
+    Committed, Config as Output, Error as SinkError, Kafka as Results, make_replay, read_committed,
+};
 use crate::source::kafka::{self as source, Control, Kafka as Source};
 use crate::source::{Source as _, SourceError};
-use crate::store::Store;
+use crate::store::Replaying;
 
 /// Items that may wait between the readers and the pipeline.
 const QUEUE: usize = 256;
 
 /// An incarnation that ended by an error of its own begins anew after so long.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// A replay that can not begin is tried again after so long.
+const REPLAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// The incarnations of a process, of which one lives.
 pub(super) struct Lives<S> {
@@ -49,7 +56,7 @@ struct Living {
     stop: CancellationToken,
 }
 
-impl<S: Store + Clone> Lives<S> {
+impl<S: Replaying + Clone> Lives<S> {
     pub(super) fn new(parts: Arc<Parts<S>>, shared: Shared, teller: Teller) -> Self {
         Self { parts, shared, teller, living: None }
     }
@@ -67,6 +74,7 @@ impl<S: Store + Clone> Lives<S> {
             parts: Arc::clone(&self.parts),
             shared: self.shared.clone(),
             positions: self.shared.renew_positions(),
+            replays: Arc::default(),
             teller: self.teller.clone(),
             stop: stop.clone(),
         };
@@ -126,6 +134,7 @@ struct Life<S> {
     parts: Arc<Parts<S>>,
     shared: Shared,
     positions: Arc<Positions>,
+    replays: Arc<Replays<S>>,
     teller: Teller,
     stop: CancellationToken,
 }
@@ -136,10 +145,21 @@ struct ToStart {
     stream: Stream,
 }
 
-/// The readers of an incarnation, by cluster.
-type Readers = BTreeMap<String, Control>;
+/// Whose partitions one reader reads: those of a cluster, but of replays, which read the same partitions again; or those of one replay.
+type Reads = (String, Option<StreamId>);
 
-impl<S: Store + Clone> Life<S> {
+/// What an incarnation reads.
+struct Reading {
+    items: mpsc::Sender<Item>,
+    readers: BTreeMap<Reads, Control>,
+    tasks: JoinSet<Result<(), Error>>,
+    /// The partitions of replays that are read.
+    replayed: BTreeSet<Partition>,
+    /// Those that could not begin, which is nobody else's fault.
+    later: Vec<ToStart>,
+}
+
+impl<S: Replaying + Clone> Life<S> {
     async fn run(self, mut todo: mpsc::UnboundedReceiver<Step>) -> Result<(), Error> {
         let name = self.who.transactional_id();
         let output = Output { name, ..self.parts.output.clone() };
@@ -147,11 +167,14 @@ impl<S: Store + Clone> Life<S> {
         let sink = Results::open(output, compute, provenance, self.stop.clone()).await?;
         let (items, queue) = mpsc::channel(QUEUE);
         let (gate, positions) = (self.shared.gate(self.who.clone()), Arc::clone(&self.positions));
-        let pipeline = Arc::new(Pipeline { gate, positions, ..self.parts.pipeline.clone() });
+        let replays = Arc::clone(&self.replays);
+        let pipeline = Arc::new(Pipeline { gate, positions, replays, ..self.parts.pipeline.clone() });
         let mut tasks = JoinSet::new();
         let ran = pipeline.run(queue, sink, Progress::new(), Books::default());
         tasks.spawn(async { ran.await.map(drop).map_err(Error::from) });
-        let mut readers = Readers::new();
+        let (readers, replayed, later) = Default::default();
+        let mut reading = Reading { items, readers, tasks, replayed, later };
+        let mut again = tokio::time::interval(REPLAY_AGAIN);
         loop {
             tokio::select! {
                 step = todo.recv() => {
@@ -160,9 +183,13 @@ impl<S: Store + Clone> Life<S> {
                     while let Ok(step) = todo.try_recv() {
                         steps.push(step);
                     }
-                    self.carry_out(steps, &mut readers, &items, &mut tasks).await?;
+                    self.carry_out(steps, &mut reading).await?;
                 }
-                Some(ended) = tasks.join_next() => match ended {
+                _ = again.tick() => {
+                    let starts = std::mem::take(&mut reading.later);
+                    self.start(starts, &mut reading).await?;
+                }
+                Some(ended) = reading.tasks.join_next() => match ended {
                     Ok(Err(Error::Pipeline(PipelineError::Sink(SinkError::Fenced { name })))) => {
                         tracing::warn!(%name, "Kafka refuses this producer: another node has its partitions");
                         return Ok(());
@@ -174,26 +201,30 @@ impl<S: Store + Clone> Life<S> {
         }
     }
 
-    async fn carry_out(
-        &self,
-        steps: Vec<Step>,
-        readers: &mut Readers,
-        items: &mpsc::Sender<Item>,
-        tasks: &mut JoinSet<Result<(), Error>>,
-    ) -> Result<(), Error> {
+    async fn carry_out(&self, steps: Vec<Step>, reading: &mut Reading) -> Result<(), Error> {
         let mut starts = Vec::new();
         for step in steps {
             match step {
                 Step::Start { partition, stream, .. } => starts.push(ToStart { partition, stream }),
                 Step::Release { partition, .. } => {
                     // What is to be started before it is: the order of both must stay.
-                    self.start(std::mem::take(&mut starts), readers, items, tasks).await?;
-                    self.release(partition, readers, items, tasks).await;
+                    self.start(std::mem::take(&mut starts), reading).await?;
+                    self.release(partition, reading).await;
+                }
+                Step::Erase { stream, since, fence } => {
+                    let (parts, stop) = (Arc::clone(&self.parts), self.stop.clone());
+                    let (teller, who) = (self.teller.clone(), self.who.clone());
+                    reading.tasks.spawn(async move {
+                        if erase(&parts, &stream, &fence, &stop).await {
+                            teller.tell(Event::Erased { who, stream, since }).await;
+                        }
+                        Ok(())
+                    });
                 }
                 Step::Resize { stage, quota } => self.resize(stage, quota.workers),
             }
         }
-        self.start(starts, readers, items, tasks).await
+        self.start(starts, reading).await
     }
 
     /// Without a way to hand work over, a stage keeps one worker at least.
@@ -206,13 +237,7 @@ impl<S: Store + Clone> Life<S> {
     }
 
     /// Fences, reads the progress, then begins to read: in this order.
-    async fn start(
-        &self,
-        starts: Vec<ToStart>,
-        readers: &mut Readers,
-        items: &mpsc::Sender<Item>,
-        tasks: &mut JoinSet<Result<(), Error>>,
-    ) -> Result<(), Error> {
+    async fn start(&self, starts: Vec<ToStart>, reading: &mut Reading) -> Result<(), Error> {
         if starts.is_empty() {
             return Ok(());
         }
@@ -220,9 +245,31 @@ impl<S: Store + Clone> Life<S> {
         self.fences.wait().await?;
         let committed = read_committed(connection, progress, self.stop.clone()).await?;
         for ToStart { partition, stream } in starts {
-            let reader = self.reader(&partition, &stream, readers, items, tasks)?;
-            self.read(partition, &stream, &reader, (items, &committed)).await;
+            if stream.replay.is_some() {
+                if let Err(why) = self.enter(&partition).await {
+                    tracing::error!(%partition, "the replay can not begin, and is tried again: {why}");
+                    reading.later.push(ToStart { partition, stream });
+                    continue;
+                }
+                reading.replayed.insert(partition.clone());
+            }
+            let reader = self.reader(&partition, &stream, reading)?;
+            self.read(partition, &stream, &reader, (&reading.items, &committed)).await;
         }
+        Ok(())
+    }
+
+    /// Opens what a replay needs before the first of its partitions begins: its topics and its store.
+    async fn enter(&self, partition: &Partition) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let replay = partition.stream.as_str();
+        let store = match self.replays.store(replay) {
+            Some(store) => store,
+            None => {
+                make_replay(&self.parts.output, replay, self.stop.clone()).await?;
+                Arc::new(self.parts.pipeline.store.replay(replay).await?)
+            }
+        };
+        self.replays.enter(&partition.to_string(), store);
         Ok(())
     }
 
@@ -245,7 +292,9 @@ impl<S: Store + Clone> Life<S> {
         };
         let assignment = reader.assign(&read);
         let decided = decided.map(|decided| (decided.next, decided.books.clone()));
-        let begin = Begin { source, assignment, decided };
+        let counts = in_replay(&self.who.transactional_id(), partition.stream.as_str());
+        let counts = committed.producers.get(&counts).cloned().unwrap_or_default();
+        let begin = Begin { source, assignment, decided, counts };
         // A pipeline that has ended takes nothing more, and is what ends this incarnation.
         let _ = items.send(Item::Begin(begin)).await;
         // Before its first packet: what the gate withholds once is halted.
@@ -254,50 +303,46 @@ impl<S: Store + Clone> Life<S> {
     }
 
     /// Lets go of a partition; tells it when everything of it is committed.
-    async fn release(
-        &self,
-        partition: Partition,
-        readers: &Readers,
-        items: &mpsc::Sender<Item>,
-        tasks: &mut JoinSet<Result<(), Error>>,
-    ) {
+    async fn release(&self, partition: Partition, reading: &mut Reading) {
         let read = as_read(&partition);
-        readers.values().for_each(|reader| reader.remove(&read));
+        reading.readers.values().for_each(|reader| reader.remove(&read));
+        reading.later.retain(|start| start.partition != partition);
+        if reading.replayed.remove(&partition) && !reading.replayed.iter().any(|left| left.stream == partition.stream) {
+            let of_replay = |(_, replay): &Reads| replay.as_ref() == Some(&partition.stream);
+            let over = reading.readers.extract_if(.., |reads, _| of_replay(reads));
+            over.for_each(|(_, reader)| reader.stop());
+        }
         let (done, over) = oneshot::channel();
         let end = End { source: Arc::from(partition.to_string()), done };
-        let _ = items.send(Item::End(end)).await;
-        let (teller, who) = (self.teller.clone(), self.who.clone());
-        tasks.spawn(async move {
+        let _ = reading.items.send(Item::End(end)).await;
+        let (teller, who, replays) = (self.teller.clone(), self.who.clone(), Arc::clone(&self.replays));
+        reading.tasks.spawn(async move {
             // An error means that the pipeline has ended: then nothing was released.
             if over.await.is_ok() {
+                replays.leave(&partition.to_string());
                 teller.tell(Event::Released { who, partition }).await;
             }
             Ok(())
         });
     }
 
-    /// The reader of a stream's cluster, which is started when it is needed.
-    fn reader(
-        &self,
-        partition: &Partition,
-        stream: &Stream,
-        readers: &mut Readers,
-        items: &mpsc::Sender<Item>,
-        tasks: &mut JoinSet<Result<(), Error>>,
-    ) -> Result<Control, Error> {
-        if let Some(reader) = readers.get(&stream.cluster) {
+    /// The reader of a stream's cluster, or of a replay, which is started when it is needed.
+    fn reader(&self, partition: &Partition, stream: &Stream, reading: &mut Reading) -> Result<Control, Error> {
+        let reads = (stream.cluster.clone(), stream.replay.as_ref().map(|_| partition.stream.clone()));
+        if let Some(reader) = reading.readers.get(&reads) {
             return Ok(reader.clone());
         }
         let unknown = || Error::Cluster { stream: partition.stream.to_string(), cluster: stream.cluster.clone() };
         let connection = self.parts.clusters.get(&stream.cluster).ok_or_else(unknown)?;
-        let control = self.open(connection, items.clone(), tasks)?;
-        readers.insert(stream.cluster.clone(), control.clone());
+        let until = stream.replay.as_ref().map(|replay| i64::try_from(replay.to).unwrap_or(i64::MAX));
+        let control = self.open((connection, until), reading.items.clone(), &mut reading.tasks)?;
+        reading.readers.insert(reads, control.clone());
         Ok(control)
     }
 
     fn open(
         &self,
-        connection: &Connection,
+        (connection, until): (&Connection, Option<i64>),
         items: mpsc::Sender<Item>,
         tasks: &mut JoinSet<Result<(), Error>>,
     ) -> Result<Control, Error> {
@@ -305,6 +350,7 @@ impl<S: Store + Clone> Life<S> {
             connection: connection.clone(),
             group: self.parts.group.clone(),
             queue_bytes: self.parts.queue_bytes,
+            until,
             positions: Arc::clone(&self.positions),
             counters: Arc::clone(&self.parts.pipeline.stats.source),
         };

@@ -80,6 +80,7 @@ async fn run_with(
     let (stats, pools) = (Arc::new(Stats::default()), Arc::new(Pools::even(1)));
     let decoder = setup::decoder(None, settings.schemas.as_deref(), &config)?;
     let pipeline = Pipeline {
+        replays: Arc::default(),
         schemas: schemas(&config, &decoder)?,
         decoder,
         store,

@@ -13,6 +13,7 @@ use boom_sky::survey::Survey;
 use boom_store::documents::{Claim, Complete, Ingested, Sequence};
 
 use super::order::{Turn, objects};
+use super::replays::Replay;
 use super::{Answer, Decided, Passed, Pipeline, Place};
 use crate::books::{Fate, UNKNOWN_SURVEY};
 use crate::compute::{Panicked, one_by_one, unpanicked};
@@ -50,11 +51,13 @@ impl<S: Store> Pipeline<S> {
     pub(super) async fn batch(
         self: Arc<Self>,
         sequence: Sequence,
-        packets: Vec<Packet>,
+        (replay, packets): (Option<Replay<S>>, Vec<Packet>),
         turn: Turn,
         place: Place,
     ) -> Result<Decided, Error> {
         let arrived = Instant::now();
+        let (replay, store) = replay.map(|replay| (replay.name, replay.store)).unzip();
+        let store = store.as_deref().unwrap_or(&self.store);
         let passed = packets.iter().map(|packet| Passed {
             source: Arc::clone(&packet.source),
             next: packet.offset + 1,
@@ -72,12 +75,12 @@ impl<S: Store> Pipeline<S> {
 
         let waiting = Instant::now();
         let storing = turn.come(S::ORDER, sequence, objects(&received)).await?;
-        let ingested = self.store.ingest(sequence, Arc::clone(&received)).await?;
+        let ingested = store.ingest(sequence, Arc::clone(&received)).await?;
         storing.done();
         self.stats.record(Stage::Store, received.len(), waiting.elapsed(), Duration::ZERO);
 
         let stored = Arc::new(Stored { packets, received, ingested });
-        let enriched = self.enrich(sequence, &stored).await?;
+        let enriched = self.enrich(sequence, &stored, store).await?;
         let Filtered { filters, sources, verdicts, results, fallen } =
             self.filter(Arc::clone(&stored), enriched).await?;
         let without: HashSet<usize> = fallen.iter().map(|(at, _)| *at).collect();
@@ -85,16 +88,16 @@ impl<S: Store> Pipeline<S> {
         let fates = dead.iter().map(died).chain(stored.fates(&without)).collect();
         let (finished, _place) = (Instant::now(), place);
         #[rustfmt::skip]
-        let decided = Decided { sequence, arrived, finished, passed, fates, filters, sources, verdicts, results, dead, _place };
+        let decided = Decided { sequence, replay, arrived, finished, passed, fates, filters, sources, verdicts, results, dead, _place };
         Ok(decided)
     }
 
-    async fn enrich(&self, sequence: Sequence, stored: &Arc<Stored>) -> Result<AllEnriched, Error> {
+    async fn enrich(&self, sequence: Sequence, stored: &Arc<Stored>, store: &S) -> Result<AllEnriched, Error> {
         let (enricher, now) = (Arc::clone(&self.enricher), (self.clock)());
         let of = Arc::clone(stored);
         let work = move || enrich(&enricher, &of, now);
         let (enriched, documents) = self.stage(quota::Stage::Enrich, stored.received.len(), work).await?;
-        self.store.complete(sequence, documents).await?;
+        store.complete(sequence, documents).await?;
         Ok(enriched)
     }
 

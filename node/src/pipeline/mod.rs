@@ -8,6 +8,7 @@ mod batch;
 mod emit;
 mod item;
 mod order;
+mod replays;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use tracing::Instrument as _;
 use self::emit::Emitter;
 pub use self::item::{Begin, End, Item};
 use self::order::{Turn, Turns};
+use self::replays::Replay;
+pub use self::replays::Replays;
 use crate::books::{Books, Fate, Verdict};
 use crate::compute::{Compute, Panicked};
 use crate::pool::Pool;
@@ -59,8 +62,10 @@ pub struct Pipeline<S> {
     pub decoder: Arc<Decoder>,
     /// Where writer schemas come from that the decoder does not have; none: from nowhere.
     pub schemas: Option<Arc<Schemas>>,
-    /// Documents.
+    /// Documents, of all that is no replay.
     pub store: S,
+    /// The replays, with their documents.
+    pub replays: Arc<Replays<S>>,
     /// Matches, scores, properties.
     pub enricher: Arc<Enricher>,
     /// Filters: each batch takes those that hold when it comes to them.
@@ -153,6 +158,8 @@ struct Passed {
 /// A batch with its fate, not yet committed.
 struct Decided {
     sequence: Sequence,
+    /// The replay that it is of.
+    replay: Option<Arc<str>>,
     arrived: Instant,
     finished: Instant,
     passed: Vec<Passed>,
@@ -221,16 +228,16 @@ impl<S: Store> Pipeline<S> {
                 self.wait_for_company(&mut items, &mut came).await;
             }
             let mut permit = Some(permit);
-            for part in inputs.split(came.drain(..)) {
+            for part in inputs.split(came.drain(..), |input| self.replays.of(input)) {
                 let next = match part {
                     Part::Order(work) => work,
-                    Part::Packets(packets) => {
+                    Part::Packets(replay, packets) => {
                         let permit = match permit.take() {
                             Some(permit) => permit,
                             None => Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed"),
                         };
                         sequence += 1;
-                        Work::Batch(self.start(sequence, packets, turns.next(), permit))
+                        Work::Batch(self.start(sequence, (replay, packets), turns.next(), permit))
                     }
                 };
                 if work.send(next).await.is_err() {
@@ -254,14 +261,14 @@ impl<S: Store> Pipeline<S> {
     fn start(
         self: &Arc<Self>,
         sequence: Sequence,
-        packets: Vec<Packet>,
+        (replay, packets): (Option<Replay<S>>, Vec<Packet>),
         turn: Turn,
         permit: OwnedSemaphorePermit,
     ) -> JoinHandle<Result<Decided, crate::store::Error>> {
         self.stats.in_flight.fetch_add(1, Ordering::Relaxed);
         let place = Place { stats: Arc::clone(&self.stats), _permit: permit };
         let span = tracing::debug_span!("batch", sequence, packets = packets.len());
-        tokio::spawn(Arc::clone(self).batch(sequence, packets, turn, place).instrument(span))
+        tokio::spawn(Arc::clone(self).batch(sequence, (replay, packets), turn, place).instrument(span))
     }
 }
 
@@ -269,16 +276,20 @@ impl<S: Store> Pipeline<S> {
 #[derive(Default)]
 struct Inputs(HashMap<Arc<str>, Option<u64>>);
 
-/// What stands between two orders, or an order.
-enum Part {
-    Packets(Vec<Packet>),
+/// What stands between two orders, of one replay or of none, or an order.
+enum Part<S> {
+    Packets(Option<Replay<S>>, Vec<Packet>),
     Order(Work),
 }
 
 impl Inputs {
-    /// Puts packets together that no order divides, and leaves out those of a former assignment.
-    fn split(&mut self, items: impl Iterator<Item = Item>) -> Vec<Part> {
-        let mut parts = Vec::new();
+    /// Puts packets together that no order divides and that are of one replay or of none, and leaves out those of a former assignment.
+    fn split<S>(
+        &mut self,
+        items: impl Iterator<Item = Item>,
+        replay: impl Fn(&str) -> Option<Replay<S>>,
+    ) -> Vec<Part<S>> {
+        let mut parts: Vec<Part<S>> = Vec::new();
         for item in items {
             match item {
                 Item::Packet(packet) => {
@@ -286,9 +297,15 @@ impl Inputs {
                     if known.is_some_and(|current| *current != Some(packet.assignment)) {
                         continue;
                     }
-                    match parts.last_mut() {
-                        Some(Part::Packets(packets)) => packets.push(packet),
-                        _ => parts.push(Part::Packets(vec![packet])),
+                    let replay = replay(&packet.source);
+                    let name = replay.as_ref().map(|replay| &replay.name);
+                    let undivided = parts.iter_mut().rev().map_while(|part| match part {
+                        Part::Packets(of, packets) => Some((of.as_ref().map(|replay| &replay.name), packets)),
+                        Part::Order(_) => None,
+                    });
+                    match { undivided }.find(|(of, _)| *of == name) {
+                        Some((_, packets)) => packets.push(packet),
+                        None => parts.push(Part::Packets(replay, vec![packet])),
                     }
                 }
                 Item::Begin(begin) => {

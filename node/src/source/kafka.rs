@@ -40,6 +40,9 @@ pub struct Config {
     pub group: String,
     /// Bytes that may wait to be taken. The client itself holds as many again.
     pub queue_bytes: usize,
+    /// Of a replay the first time that is not read any more, milliseconds since 1970. What is decided of a replay is not committed in the group:
+    /// that is where its stream is.
+    pub until: Option<i64>,
     /// Where it says how far it is, and learns what is decided.
     pub positions: Arc<Positions>,
     /// Where it counts.
@@ -50,7 +53,7 @@ impl Config {
     /// That cluster and group, with 64 MiB that may wait, and with positions and counters that nobody else sees.
     pub fn new(connection: Connection, group: &str) -> Self {
         let (positions, counters) = Default::default();
-        Self { connection, group: group.to_owned(), queue_bytes: 64 << 20, positions, counters }
+        Self { connection, group: group.to_owned(), queue_bytes: 64 << 20, until: None, positions, counters }
     }
 }
 
@@ -205,7 +208,8 @@ impl Kafka {
         let queue = Arc::new(Queue::new(config.queue_bytes, Arc::clone(&config.counters)));
         let (watch, begun) = unbounded();
         let (positions, counters) = (Arc::clone(&config.positions), Arc::clone(&config.counters));
-        let watcher = Watcher::new(Arc::clone(&open), positions, counters, (Arc::clone(&queue), commands.clone()))?;
+        let (queued, is_replay) = ((Arc::clone(&queue), commands.clone()), config.until.is_some());
+        let watcher = Watcher::new(Arc::clone(&open), positions, counters, queued, is_replay)?;
         // Nobody waits for it: it ends when it has said what there is to say after the poller has ended.
         thread("kafka-watch", move || watcher.run(&begun))?;
         let poller = Poller::new(open, Arc::clone(&queue), (orders, events, watch), config)?;

@@ -179,7 +179,7 @@ impl World {
         }
         let position = |((_, partition), task): (&(ProducerName, Partition), &Task)| {
             let behind = self.kafka.age(partition, task.next, self.now).unwrap_or_default();
-            (partition.clone(), Position { next: Offset(task.next), behind: Some(Span(behind)) })
+            (partition.clone(), Position { next: Offset(task.next), behind: Some(Span(behind)), until: None })
         };
         let positions = self.nodes.0[i].tasks.iter().map(position).collect();
         let stages = self.nodes.0[i].bench.loads(self.now);
@@ -263,6 +263,11 @@ impl World {
             }
             Action::Do(_, Step::Resize { stage, quota }) => {
                 self.nodes.0[i].bench.pools.insert(stage, quota.workers);
+            }
+            Action::Do(who, Step::Erase { stream, since, .. }) => {
+                self.note(|| format!("{who} erases {stream}"));
+                let event = Event::ToNode(i, NodeEvent::Erased { who, stream, since });
+                self.after(50, event);
             }
             Action::Abandon(who) => {
                 self.note(|| format!("{who} abandons all"));
