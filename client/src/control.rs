@@ -47,7 +47,7 @@ pub struct ClusterStatus {
     pub partitions_revoking: u32,
     /// How many partitions nobody has.
     pub partitions_unplaced: u32,
-    /// Alerts that wait in Kafka, in the partitions of which that is known.
+    /// Alerts that wait in Kafka, in the partitions of which that is known; those of replays do not count.
     pub lag: u64,
     /// In how many partitions that is not known.
     pub lag_unknown: u32,
@@ -106,10 +106,35 @@ pub struct StreamStatus {
     pub partitions_owned: u32,
     /// How many partitions they have.
     pub partitions: u32,
-    /// Alerts that wait in Kafka, in the partitions of which that is known.
+    /// Alerts that wait in Kafka, of a replay in its window, in the partitions of which that is known.
     pub lag: u64,
     /// In how many partitions that is not known.
     pub lag_unknown: u32,
+    /// How many partitions of a replay are through.
+    pub partitions_through: u32,
+}
+
+/// How far a replay is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplayState {
+    /// Its window goes through.
+    Running,
+    /// Its window is through.
+    Done,
+    /// It was removed, and what belongs to it is erased.
+    Removing,
+}
+
+impl StreamStatus {
+    /// How far it is, if it is a replay.
+    pub fn replay(&self) -> Option<ReplayState> {
+        let replay = self.stream.replay.as_ref()?;
+        Some(match replay.removing {
+            true => ReplayState::Removing,
+            false if self.partitions > 0 && self.partitions_through == self.partitions => ReplayState::Done,
+            false => ReplayState::Running,
+        })
+    }
 }
 
 /// Something that happened.
@@ -203,6 +228,9 @@ impl Cluster {
         let (answer, _) = match Order::from(command) {
             Order::AddStream(order) => {
                 self.call(what, order, |mut c, order| async move { c.add_stream(order).await }).await
+            }
+            Order::ReplayStream(order) => {
+                self.call(what, order, |mut c, order| async move { c.replay_stream(order).await }).await
             }
             Order::RemoveStream(order) => {
                 self.call(what, order, |mut c, order| async move { c.remove_stream(order).await }).await
@@ -364,6 +392,7 @@ fn stream_status(status: v1::StreamStatus) -> Result<StreamStatus, boom_proto::E
         partitions: status.partitions,
         lag: status.lag,
         lag_unknown: status.lag_unknown,
+        partitions_through: status.partitions_through,
     })
 }
 

@@ -1,7 +1,8 @@
 //! The progress topic: how far each partition is decided, and the books. Its records, and reading what was committed last.
 //!
 //! It is compacted and has one partition, which is read whole. The key of a record is a partition of a stream, its value `Decided`; or
-//! `producer:NAME`, its value the `Counts` of that producer, which are of no one partition. Nodes write it; who else reads it changes nothing.
+//! `producer:NAME`, its value the `Counts` of that producer, which are of no one partition; those of a replay are apart, under
+//! `producer:NAME/REPLAY`. Nodes write it; who else reads it changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -139,6 +140,24 @@ pub fn producer_key(name: &str) -> String {
     format!("{PRODUCER}{name}")
 }
 
+/// The name under which the counts of a producer stand that are of a replay.
+pub fn in_replay(producer: &str, replay: &str) -> String {
+    format!("{producer}/{replay}")
+}
+
+/// Of which replay the counts under that name of a producer are; none if they are of all other streams.
+pub fn replay_of(producer: &str) -> Option<&str> {
+    producer.split_once('/').map(|(_, replay)| replay)
+}
+
+/// The keys of all records that are of a stream alone.
+pub fn keys_of(committed: &Committed, stream: &str) -> Vec<String> {
+    let is_of = |partition: &&String| partition.split('/').next() == Some(stream);
+    let partitions = committed.partitions.keys().filter(is_of).cloned();
+    let producers = committed.producers.keys().filter(|name| replay_of(name) == Some(stream));
+    partitions.chain(producers.map(|name| producer_key(name))).collect()
+}
+
 /// Reads the topic up to its end at the time of the call. Blocking.
 ///
 /// What was committed before the call is seen, also when it stands behind a transaction of another node that is open by then: that one is
@@ -229,4 +248,28 @@ fn take(committed: &mut Committed, key: String, value: Option<&[u8]>) -> Result<
         (None, None) => drop(committed.partitions.remove(&key)),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_of_a_replay_alone_is_told_from_all_else() {
+        let mut committed = Committed::default();
+        for key in ["again/night/0", "again/night/11", "again2/night/0", "ztf/again/0"] {
+            committed.partitions.insert(key.to_owned(), Decided::default());
+        }
+        for name in ["boom-n1-5".to_owned(), in_replay("boom-n1-5", "again"), in_replay("boom-again-5", "again2")] {
+            committed.producers.insert(name, Counts::default());
+        }
+        let keys = keys_of(&committed, "again");
+        assert_eq!(keys, ["again/night/0", "again/night/11", "producer:boom-n1-5/again"]);
+        keys.into_iter().for_each(|key| take(&mut committed, key, None).unwrap());
+        assert_eq!(
+            (committed.partitions.len(), committed.producers.len()),
+            (2, 2),
+            "a record without a value removes one"
+        );
+    }
 }

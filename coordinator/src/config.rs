@@ -291,7 +291,7 @@ fn streams(
         }
         if let (Ok(id), Ok(topics), Ok(start), true) = (id, topics, start, problems.len() == before) {
             let (survey, cluster) = (raw.survey, raw.cluster);
-            streams.insert(id, Stream { survey, cluster, topics, start, paused: raw.paused, bounds });
+            streams.insert(id, Stream { survey, cluster, topics, start, paused: raw.paused, bounds, replay: None });
         }
     }
     streams

@@ -19,6 +19,8 @@ struct Position {
     read: Option<u64>,
     /// The first offset that is not written yet.
     end: Option<u64>,
+    /// Of a window its end, behind which nothing is read.
+    until: Option<u64>,
     /// Offsets and times of the packets that were read and are not decided: as many as there is room for in the queues.
     undecided: VecDeque<(u64, i64)>,
     /// Whether the progress has changed since it was asked for last.
@@ -34,6 +36,15 @@ pub struct Lag {
     pub alerts: u64,
     /// How long ago the broker took the first of them; nothing while that one was not read. 0 where there is none.
     pub behind: Option<Duration>,
+}
+
+/// How far an input is of which a window is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// The first offset that is not decided.
+    pub from: u64,
+    /// The end of the window.
+    pub until: u64,
 }
 
 /// The progress of an input, for a reader.
@@ -71,6 +82,27 @@ impl Positions {
         (position.read, position.end) = (Some(at), Some(end));
     }
 
+    /// Reading begins at an offset, of a window of an input that ends there, and does not grow.
+    pub fn begun_window(&self, source: &str, at: u64, until: u64) {
+        self.begun(source, at, until);
+        self.held().entry(source.to_owned()).or_default().until = Some(until);
+    }
+
+    /// Nothing more of a window comes, although it may end further on: what is left there are no packets.
+    pub fn through(&self, source: &str) {
+        if let Some(position) = self.held().get_mut(source) {
+            (position.until, position.end) = (position.read, position.read);
+        }
+    }
+
+    /// How far each input is of which a window is read.
+    pub fn windows(&self) -> BTreeMap<String, Window> {
+        let inputs = self.held();
+        let open = inputs.iter().filter(|(_, position)| !position.is_over);
+        let window = |position: &Position| Some(Window { from: position.from?, until: position.until? });
+        open.filter_map(|(source, position)| Some((source.clone(), window(position)?))).collect()
+    }
+
     /// A packet was read.
     pub fn came(&self, source: &str, offset: u64, timestamp: Option<i64>) {
         if let Some(position) = self.held().get_mut(source) {
@@ -83,7 +115,7 @@ impl Positions {
 
     /// An input ends there by now, or further on.
     pub fn ends(&self, source: &str, end: u64) {
-        if let Some(position) = self.held().get_mut(source) {
+        if let Some(position) = self.held().get_mut(source).filter(|position| position.until.is_none()) {
             position.end = position.end.max(Some(end));
         }
     }
@@ -154,7 +186,14 @@ impl Position {
     fn lag(&self, now: i64) -> Option<Lag> {
         let alerts = self.end?.saturating_sub(self.from?);
         let waits = |(_, time): &(u64, i64)| Duration::from_millis(u64::try_from(now - time).unwrap_or_default());
-        let behind = if alerts == 0 { Some(Duration::ZERO) } else { self.undecided.front().map(waits) };
+        let behind = if self.until.is_some() {
+            // A window may be as old as it likes.
+            None
+        } else if alerts == 0 {
+            Some(Duration::ZERO)
+        } else {
+            self.undecided.front().map(waits)
+        };
         Some(Lag { alerts, behind })
     }
 }
@@ -189,6 +228,22 @@ mod tests {
             Some((0, Some(0))),
             "who has decided everything is not behind, however old it is"
         );
+    }
+
+    #[test]
+    fn a_window_ends_where_it_ends_and_is_never_late() {
+        let positions = Positions::default();
+        positions.begin("a", None);
+        positions.begun_window("a", 10, 13);
+        assert_eq!(positions.windows(), [("a".to_owned(), Window { from: 10, until: 13 })].into());
+        (10..12).for_each(|offset| positions.came("a", offset, Some(5)));
+        positions.ends("a", 99);
+        assert_eq!(lag(&positions, 3000), Some((3, None)));
+        positions.decided("a", 12);
+        assert_eq!(positions.windows()["a"], Window { from: 12, until: 13 }, "one is left");
+        positions.through("a");
+        assert_eq!(positions.windows()["a"], Window { from: 12, until: 12 }, "that was no packet");
+        assert_eq!(positions.unread("a"), None, "nothing is waited for");
     }
 
     #[test]

@@ -103,6 +103,7 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
     let stats = Arc::new(Stats::default());
     let (_unchanging, held) = watch::channel(Arc::clone(&filters));
     let pipeline = Arc::new(Pipeline {
+        replays: Arc::default(),
         owner: None,
         decoder,
         schemas: None,

@@ -18,6 +18,8 @@ use crate::{Error, v1};
 pub enum Order {
     /// `AddStream`.
     AddStream(v1::AddStreamRequest),
+    /// `ReplayStream`.
+    ReplayStream(v1::ReplayStreamRequest),
     /// `RemoveStream`.
     RemoveStream(v1::RemoveStreamRequest),
     /// `PauseStream`.
@@ -46,6 +48,10 @@ impl From<&OperatorCommand> for Order {
         match command {
             OperatorCommand::AddStream(id, stream) => {
                 Self::AddStream(v1::AddStreamRequest { stream: Some(stream_to_wire((id, stream))) })
+            }
+            OperatorCommand::ReplayStream { name, of, from, to } => {
+                let (stream, name) = (text(of), text(name));
+                Self::ReplayStream(v1::ReplayStreamRequest { stream, name, from_unix_ms: *from, to_unix_ms: *to })
             }
             OperatorCommand::RemoveStream(id) => Self::RemoveStream(v1::RemoveStreamRequest { stream: text(id) }),
             OperatorCommand::PauseStream(id) => Self::PauseStream(v1::PauseStreamRequest { stream: text(id) }),
@@ -79,6 +85,10 @@ impl TryFrom<Order> for OperatorCommand {
             Order::AddStream(request) => {
                 let (id, stream) = stream_of_wire(required(request.stream, "AddStreamRequest.stream")?)?;
                 Self::AddStream(id, stream)
+            }
+            Order::ReplayStream(request) => {
+                let (name, of) = (request.name.parse()?, request.stream.parse()?);
+                Self::ReplayStream { name, of, from: request.from_unix_ms, to: request.to_unix_ms }
             }
             Order::RemoveStream(request) => Self::RemoveStream(request.stream.parse()?),
             Order::PauseStream(request) => Self::PauseStream(request.stream.parse()?),

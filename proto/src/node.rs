@@ -3,7 +3,7 @@
 
 use boom_plan::coordinator::Event as CoordinatorEvent;
 use boom_plan::fleet::Release;
-use boom_plan::id::{Incarnation, NodeId, Offset, Partition, PlanVersion, ProducerName, Sequence, Term};
+use boom_plan::id::{Incarnation, NodeId, Offset, Partition, PlanVersion, ProducerName, Sequence, StreamId, Term};
 use boom_plan::lease::Timing;
 use boom_plan::message::{HandOver, Holding, NodeInfo, Refusal, Register, Report, StageLoad};
 use boom_plan::node::Event as NodeEvent;
@@ -109,6 +109,7 @@ impl From<&Report> for v1::LoadReport {
             holds: report.holds.iter().map(holding_to_wire).collect(),
             stages: report.stages.iter().map(load_to_wire).collect(),
             process: None,
+            erased: report.erased.iter().map(erased_to_wire).collect(),
         }
     }
 }
@@ -123,19 +124,30 @@ impl TryFrom<v1::LoadReport> for Report {
             leaving: report.leaving,
             holds: map(report.holds.into_iter().map(holding_of_wire), "LoadReport.holds")?,
             stages: map(report.stages.into_iter().map(load_of_wire), "LoadReport.stages")?,
+            erased: map(report.erased.into_iter().map(erased_of_wire), "LoadReport.erased")?,
         })
     }
 }
 
+fn erased_to_wire((stream, since): (&StreamId, &PlanVersion)) -> v1::Erased {
+    v1::Erased { stream: stream.to_string(), since: since.0 }
+}
+
+fn erased_of_wire(erased: v1::Erased) -> Result<(StreamId, PlanVersion), Error> {
+    Ok((erased.stream.parse()?, PlanVersion(erased.since)))
+}
+
 fn holding_to_wire((partition, held): (&Partition, &Holding)) -> v1::Holding {
     let (state, next) = (v1::HoldState::from(held.state).into(), held.next.map(|next| next.0));
-    v1::Holding { partition: Some(partition.into()), state, next, lag_ms: held.behind.map(|behind| behind.0) }
+    let (lag_ms, until) = (held.behind.map(|behind| behind.0), held.until.map(|until| until.0));
+    v1::Holding { partition: Some(partition.into()), state, next, lag_ms, until }
 }
 
 fn holding_of_wire(held: v1::Holding) -> Result<(Partition, Holding), Error> {
     let partition = required(held.partition, "Holding.partition")?.try_into()?;
     let state = hold_state(held.state, "Holding.state")?;
-    Ok((partition, Holding { state, next: held.next.map(Offset), behind: held.lag_ms.map(Span) }))
+    let (next, until) = (held.next.map(Offset), held.until.map(Offset));
+    Ok((partition, Holding { state, next, behind: held.lag_ms.map(Span), until }))
 }
 
 fn load_to_wire((&stage, load): (&Stage, &StageLoad)) -> v1::StageLoad {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use boom_plan::id::{NodeId, StreamId};
 use boom_plan::orders::{Bounds, Limits, Mode, Orders, Start, Stream};
 use boom_plan::quota::Stage;
+use boom_plan::replay::Replay;
 
 use crate::error::{map, required};
 use crate::names::{mode, stage};
@@ -123,6 +124,7 @@ pub(crate) fn stream_to_wire((id, stream): (&StreamId, &Stream)) -> v1::NamedStr
         start: Some(stream.start.into()),
         paused: stream.paused,
         bounds: Some((&stream.bounds).into()),
+        replay: stream.replay.as_ref().map(Into::into),
     };
     v1::NamedStream { name: id.to_string(), stream: Some(stream) }
 }
@@ -138,8 +140,22 @@ pub(crate) fn stream_of_wire(named: v1::NamedStream) -> Result<(StreamId, Stream
         start: required(stream.start, "Stream.start")?.try_into()?,
         paused: stream.paused,
         bounds: stream.bounds.unwrap_or_default().try_into()?,
+        replay: stream.replay.map(TryInto::try_into).transpose()?,
     };
     Ok((named.name.parse()?, stream))
+}
+
+impl From<&Replay> for v1::Replay {
+    fn from(Replay { of, to, removing }: &Replay) -> Self {
+        Self { of: of.to_string(), to_unix_ms: *to, removing: *removing }
+    }
+}
+
+impl TryFrom<v1::Replay> for Replay {
+    type Error = Error;
+    fn try_from(replay: v1::Replay) -> Result<Self, Error> {
+        Ok(Self { of: replay.of.parse()?, to: replay.to_unix_ms, removing: replay.removing })
+    }
 }
 
 impl From<Start> for v1::Start {

@@ -4,6 +4,7 @@ use boom_plan::id::{NodeId, Offset, Partition, PlanVersion, StreamId, Term};
 use boom_plan::plan::{Assignment, FORMAT, Ownership, Plan};
 use boom_plan::quota::{NodeQuotas, Quota, QuotaReason, Stage};
 use boom_plan::reason::Reason;
+use boom_plan::replay::Erasure;
 use boom_plan::share::StreamShare;
 use boom_plan::time::Span;
 
@@ -22,6 +23,7 @@ impl From<&Plan> for v1::Plan {
             owners: plan.owners.iter().map(assignment_to_wire).collect(),
             quotas: plan.quotas.iter().map(|(node, quotas)| quotas_to_wire(node, quotas)).collect(),
             orders: Some((&plan.orders).into()),
+            erasures: plan.erasures.iter().map(erasure_to_wire).collect(),
         }
     }
 }
@@ -39,8 +41,20 @@ impl TryFrom<v1::Plan> for Plan {
             owners: map(plan.owners.into_iter().map(assignment_of_wire), "Plan.owners")?,
             quotas: map(plan.quotas.into_iter().map(quotas_of_wire), "Plan.quotas")?,
             orders: required(plan.orders, "Plan.orders")?.try_into()?,
+            erasures: map(plan.erasures.into_iter().map(erasure_of_wire), "Plan.erasures")?,
         })
     }
+}
+
+fn erasure_to_wire((stream, erasure): (&StreamId, &Erasure)) -> v1::Erasure {
+    let (stream, by, since) = (stream.to_string(), Some((&erasure.by).into()), erasure.since.0);
+    v1::Erasure { stream, by, since, fence: erasure.fence.iter().map(Into::into).collect() }
+}
+
+fn erasure_of_wire(erasure: v1::Erasure) -> Result<(StreamId, Erasure), Error> {
+    let by = required(erasure.by, "Erasure.by")?.try_into()?;
+    let fence = set(erasure.fence.into_iter().map(TryInto::try_into), "Erasure.fence")?;
+    Ok((erasure.stream.parse()?, Erasure { by, since: PlanVersion(erasure.since), fence }))
 }
 
 fn assignment_to_wire((partition, entry): (&Partition, &Assignment)) -> v1::Assignment {
@@ -107,6 +121,7 @@ impl From<&Reason> for v1::Reason {
             Reason::StreamRemoved => Why::StreamRemoved(StreamRemoved {}),
             Reason::TopicGone => Why::TopicGone(TopicGone {}),
             Reason::NightOver { at } => Why::NightOverAt(at.0),
+            Reason::ReplayOver { at } => Why::ReplayOverAt(at.0),
             Reason::NoneTakes { others } => Why::NoneTakesOf(*others),
         };
         Self { why: Some(why) }
@@ -129,6 +144,7 @@ impl TryFrom<v1::Reason> for Reason {
             Why::StreamRemoved(_) => Self::StreamRemoved,
             Why::TopicGone(_) => Self::TopicGone,
             Why::NightOverAt(at) => Self::NightOver { at: Offset(at) },
+            Why::ReplayOverAt(at) => Self::ReplayOver { at: Offset(at) },
             Why::NoneTakesOf(others) => Self::NoneTakes { others },
         })
     }

@@ -34,9 +34,11 @@ pub fn refused(error: &boom_plan::Error, leader: Option<v1::Leader>) -> Status {
         Refused::NotLeading => return not_leading(leader),
         Refused::UnknownNode { .. } | Refused::UnknownStream { .. } => Code::NotFound,
         Refused::StreamExists(_) => Code::AlreadyExists,
-        Refused::Name { .. } | Refused::Pattern { .. } | Refused::Timing(_) | Refused::Bounds(_) => {
-            Code::InvalidArgument
-        }
+        Refused::Name { .. }
+        | Refused::Pattern { .. }
+        | Refused::Replay { .. }
+        | Refused::Timing(_)
+        | Refused::Bounds(_) => Code::InvalidArgument,
         Refused::Format { .. } | Refused::Json(_) => Code::Internal,
     };
     Status::new(code, error.to_string())

@@ -80,8 +80,8 @@ fn who(node: u64) -> ProducerName {
 
 fn register(fleet: &mut Fleet, node: u64) {
     let info = NodeInfo { cores: 8, ..NodeInfo::default() };
-    let (holds, stages) = Default::default();
-    let report = Report { who: who(node), sequence: Sequence(1), seen: None, leaving: false, holds, stages };
+    let (holds, stages, erased) = Default::default();
+    let report = Report { who: who(node), sequence: Sequence(1), seen: None, leaving: false, holds, stages, erased };
     fleet.apply(Observation::Registered(Register { info, ended: None, report }), Time(0));
 }
 
@@ -100,8 +100,15 @@ fn fleet(nodes: u64, partitions: u32, streams: u32) -> Fleet {
     let stream = |number: u32| {
         let topics = format!("t{number}").parse().expect("it is a pattern");
         let (survey, cluster) = ("ZTF".to_owned(), "kafka".to_owned());
-        let stream =
-            Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds: Bounds::default() };
+        let stream = Stream {
+            survey,
+            cluster,
+            topics,
+            start: Start::Earliest,
+            paused: false,
+            bounds: Bounds::default(),
+            replay: None,
+        };
         (format!("s{number}").parse().expect("it is a name"), stream)
     };
     let orders = Orders { streams: (0..streams).map(stream).collect(), ..Orders::default() };
@@ -115,14 +122,14 @@ fn fleet(nodes: u64, partitions: u32, streams: u32) -> Fleet {
 fn settle(fleet: &mut Fleet, plan: &Plan) {
     let mut held: BTreeMap<&ProducerName, BTreeMap<_, _>> = BTreeMap::new();
     for (partition, entry) in &plan.owners {
-        let holding = Holding { state: HoldState::Running, next: Some(Offset(0)), behind: None };
+        let holding = Holding { state: HoldState::Running, next: Some(Offset(0)), behind: None, until: None };
         let owner = entry.state.owner().expect("all are owned");
         held.entry(owner).or_default().insert(partition.clone(), holding);
     }
     for (who, holds) in held {
         let seen = Some(plan.version);
-        let stages = BTreeMap::new();
-        let report = Report { who: who.clone(), sequence: Sequence(2), seen, leaving: false, holds, stages };
+        let (stages, erased) = Default::default();
+        let report = Report { who: who.clone(), sequence: Sequence(2), seen, leaving: false, holds, stages, erased };
         fleet.apply(Observation::Reported(report), Time(0));
     }
 }
@@ -130,8 +137,8 @@ fn settle(fleet: &mut Fleet, plan: &Plan) {
 fn death(fleet: &Fleet, plan: &Plan) -> Duration {
     let mut fleet = fleet.clone();
     let holds = fleet.members()[&who(0)].holds.clone();
-    let stages = BTreeMap::new();
-    let report = Report { who: who(0), sequence: Sequence(3), seen: None, leaving: false, holds, stages };
+    let (stages, erased) = Default::default();
+    let report = Report { who: who(0), sequence: Sequence(3), seen: None, leaving: false, holds, stages, erased };
     fleet.apply(Observation::Left(report), Time(0));
     planned(&fleet, plan).1
 }

@@ -72,10 +72,15 @@ impl Documents {
         found
     }
 
-    /// All that is in a database.
+    /// All that is in the database of the broker.
     pub fn of_mongodb(uri: &str) -> Self {
+        Self::of_database(uri, "boom")
+    }
+
+    /// All that is in a database.
+    pub fn of_database(uri: &str, name: &str) -> Self {
         wait(async {
-            let database = Client::with_uri_str(uri).await.expect("an URI").database("boom");
+            let database = Client::with_uri_str(uri).await.expect("an URI").database(name);
             let mut found = Self::default();
             for survey in SURVEYS {
                 for of in ["alerts", "alerts_cutouts", "alerts_aux"] {

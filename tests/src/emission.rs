@@ -61,5 +61,6 @@ pub fn emission_of(source: &str, books: &Books, from: i64, upto: i64) -> Emissio
         progress: [(source.to_string(), offset + 1)].into(),
         touched: [(source.to_string(), None)].into(),
         books,
+        ..Emission::default()
     }
 }

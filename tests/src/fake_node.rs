@@ -234,8 +234,10 @@ impl Run {
             let mut shared = self.lock();
             (shared.next.clone(), std::mem::take(&mut shared.is_asked_to_leave))
         };
-        let positions =
-            next.into_iter().map(|(partition, next)| (partition, Position { next, behind: None })).collect();
+        let positions = next
+            .into_iter()
+            .map(|(partition, next)| (partition, Position { next, behind: None, until: None }))
+            .collect();
         self.events.push_back(Event::Measured { positions, stages: BTreeMap::new() });
         if leaves {
             self.events.push_back(Event::Terminate);
@@ -289,6 +291,9 @@ impl Run {
             }
             Action::Do(who, Step::Release { partition, .. }) => {
                 self.events.push_back(Event::Released { who, partition });
+            }
+            Action::Do(who, Step::Erase { stream, since, .. }) => {
+                self.events.push_back(Event::Erased { who, stream, since });
             }
             Action::Do(_, Step::Resize { .. } | Step::Share { .. })
             | Action::Abandon(_)

@@ -145,10 +145,24 @@ impl KafkaOutput {
 
     /// All results that are committed, without the time of the run.
     pub fn results(&self) -> Vec<Value> {
+        self.results_in(&self.config("").results)
+    }
+
+    /// The names of all topics.
+    pub fn topics(&self) -> BTreeSet<String> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        let consumer: BaseConsumer = config.create().expect("a consumer");
+        let metadata = consumer.fetch_metadata(None, PATIENCE).expect("Kafka answers");
+        metadata.topics().iter().map(|topic| topic.name().to_owned()).collect()
+    }
+
+    /// The same of a topic.
+    pub fn results_in(&self, topic: &str) -> Vec<Value> {
         let reader =
             GenericSingleObjectReader::builder().schema(SCHEMA.clone()).build().expect("the schema of results");
         let value = |read: &Read| reader.read_value(&mut read.payload.as_slice()).expect("a result in its schema");
-        let read = self.read(&self.config("").results, "read_committed");
+        let read = self.read(topic, "read_committed");
         read.iter().map(|read| timeless(value(read))).collect()
     }
 
@@ -278,6 +292,15 @@ impl Topic {
     /// Writes these records.
     pub fn write<'a>(&self, partition: i32, records: impl Iterator<Item = &'a [u8]>) {
         self.send(partition, records);
+        self.arrive();
+    }
+
+    /// Writes these records, each with its time, milliseconds since 1970.
+    pub fn write_timed<'a>(&self, partition: i32, records: impl Iterator<Item = (&'a [u8], i64)>) {
+        for (payload, time) in records {
+            let record = BaseRecord::<(), [u8]>::to(&self.name).partition(partition).payload(payload);
+            self.producer().send(record.timestamp(time)).expect("it is taken");
+        }
         self.arrive();
     }
 

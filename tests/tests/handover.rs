@@ -81,6 +81,7 @@ impl Setting {
         let pipeline = Arc::new(Pipeline {
             decoder: Arc::clone(&self.decoder),
             schemas: None,
+            replays: Arc::default(),
             store: Embedded::new(documents, compute.clone()),
             enricher: Arc::clone(&self.enricher),
             filters: self.filters.clone(),

@@ -184,6 +184,7 @@ async fn run(packets: Vec<Vec<u8>>, decoder: Arc<Decoder>, schemas: Arc<Schemas>
     let opened = Files::open(out, Arc::clone(&documents), compute.clone(), Arc::new(provenance), &Vec::new());
     let (_unchanging, filters) = watch::channel(Arc::new(Filters::new(Vec::new())));
     let pipeline = Arc::new(Pipeline {
+        replays: Arc::default(),
         owner: None,
         decoder,
         schemas: Some(schemas),

@@ -1,7 +1,8 @@
 //! `boomctl ledger`: the books that nodes commit with their progress, and whether they balance.
 //!
 //! For each partition consumed = decided + repeated + dead-lettered, and for each filter decided = passed + rejected + failed. What filters
-//! counted is of no one night: with --night only partitions are shown.
+//! counted is of no one night and of no one stream but a replay, which has books of its own: with --night or another stream only partitions
+//! are shown.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use anyhow::bail;
 use boom_client::progress::{self, Committed, FilterBook};
 use boom_client::records::Topic;
+use boom_plan::id::StreamId;
 use boom_plan::topics::Night;
 use clap::Args;
 use serde_json::{Value, json};
@@ -27,6 +29,9 @@ pub(crate) struct LedgerArgs {
     /// Only the partitions of topics of that night, YYYYMMDD
     #[arg(long, value_parser = night)]
     night: Option<Night>,
+    /// Only that stream; a replay's books are shown with this alone
+    #[arg(long)]
+    stream: Option<StreamId>,
     #[command(flatten)]
     kafka: KafkaArgs,
     /// Print it as JSON
@@ -63,7 +68,7 @@ impl LedgerArgs {
     /// # Errors
     /// Kafka does not answer, or nothing was written yet.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let ledger = Ledger::of(&committed(&self.kafka.kafka()?)?, self.night);
+        let ledger = Ledger::of(&committed(&self.kafka.kafka()?)?, self.night, self.stream.as_ref());
         if self.json {
             output::pretty(&ledger.as_json())?;
         } else {
@@ -101,9 +106,12 @@ fn committed(kafka: &Kafka) -> anyhow::Result<Committed> {
 }
 
 impl Ledger {
-    fn of(committed: &Committed, night: Option<Night>) -> Self {
+    fn of(committed: &Committed, night: Option<Night>, stream: Option<&StreamId>) -> Self {
         let of_night = |partition: &str| night.is_none_or(|night| dates(topic(partition)).any(|date| date == night));
-        let partitions = committed.partitions.iter().filter(|(partition, _)| of_night(partition));
+        let of_stream =
+            |partition: &str| stream.is_none_or(|stream| partition.split('/').next() == Some(stream.as_str()));
+        let partitions = committed.partitions.iter();
+        let partitions = partitions.filter(|(partition, _)| of_night(partition) && of_stream(partition));
         let rows = partitions.flat_map(|(partition, decided)| {
             decided.books.iter().map(|book| Row {
                 partition: partition.clone(),
@@ -113,7 +121,7 @@ impl Ledger {
                 balances: book.balances(),
             })
         });
-        let (filters, dead_letters) = if night.is_some() { Default::default() } else { sums(committed) };
+        let (filters, dead_letters) = if night.is_some() { Default::default() } else { sums(committed, stream) };
         Self { partitions: rows.collect(), filters, dead_letters }
     }
 
@@ -207,11 +215,12 @@ fn dates(topic: &str) -> impl Iterator<Item = Night> + '_ {
     topic.split(|c: char| !c.is_ascii_digit()).filter_map(Night::parse)
 }
 
-/// What all producers counted, by filter and version, and the dead letters by reason.
-fn sums(committed: &Committed) -> (Vec<FilterBook>, BTreeMap<String, u64>) {
+/// What all producers counted over all streams but replays, or over one replay: by filter and version, and the dead letters by reason.
+fn sums(committed: &Committed, of: Option<&StreamId>) -> (Vec<FilterBook>, BTreeMap<String, u64>) {
     let mut filters: BTreeMap<(String, String), FilterBook> = BTreeMap::new();
     let mut letters: BTreeMap<String, u64> = BTreeMap::new();
-    for counts in committed.producers.values() {
+    let producers = committed.producers.iter();
+    for (_, counts) in producers.filter(|(name, _)| progress::replay_of(name) == of.map(StreamId::as_str)) {
         for book in &counts.filters {
             let sum = filters.entry((book.filter.clone(), book.version.clone())).or_default();
             (sum.filter, sum.version) = (book.filter.clone(), book.version.clone());
@@ -264,27 +273,36 @@ mod tests {
                 ("ztf/ztf_20261126_programid1/0".to_owned(), decided(6)),
             ]
             .into(),
-            producers: [("a".to_owned(), counts(1)), ("b".to_owned(), counts(1))].into(),
+            producers: ["a", "b", "a/again"].map(|name| (name.to_owned(), counts(1))).into(),
         }
     }
 
     #[test]
     fn a_night_is_the_partitions_of_its_topics_and_filters_are_summed_over_producers() {
-        let night = |digits: &str| Ledger::of(&committed(), Night::parse(digits));
+        let night = |digits: &str| Ledger::of(&committed(), Night::parse(digits), None);
         assert!(night("20261125").balances());
         assert!(!night("20261126").balances(), "one was consumed that came nowhere");
         assert!(night("20261127").partitions.is_empty());
-        let all = Ledger::of(&committed(), None);
+        let all = Ledger::of(&committed(), None, None);
         assert_eq!((all.partitions.len(), all.filters[0].decided, all.dead_letters["truncated"]), (2, 6, 2));
         assert!(all.show().contains("NOT BALANCE") && night("20261125").show().ends_with("the books balance"));
+    }
+
+    #[test]
+    fn a_replay_has_books_of_its_own() {
+        let mut committed = committed();
+        committed.partitions.insert("again/ztf_20261125_programid1/0".to_owned(), Decided::default());
+        let of = |stream: &str| Ledger::of(&committed, None, Some(&stream.parse().unwrap()));
+        assert_eq!((of("again").filters[0].decided, of("again").dead_letters["truncated"]), (3, 1));
+        assert_eq!((of("ztf").partitions.len(), of("ztf").filters.len()), (2, 0), "filters do not count by stream");
     }
 
     #[test]
     fn a_filter_that_lost_an_answer_is_seen() {
         let mut committed = committed();
         committed.partitions.clear();
-        assert!(Ledger::of(&committed, None).balances());
+        assert!(Ledger::of(&committed, None, None).balances());
         committed.producers.get_mut("a").unwrap().filters[0].failed = 1;
-        assert!(!Ledger::of(&committed, None).balances());
+        assert!(!Ledger::of(&committed, None, None).balances());
     }
 }

@@ -3,9 +3,10 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use boom_client::control::StreamStatus;
+use boom_client::control::{ReplayState, StreamStatus};
 use boom_plan::id::StreamId;
 use boom_plan::orders::{Bounds, OperatorCommand, Start, Stream};
+use boom_plan::replay;
 use boom_plan::topics::TopicPattern;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -30,7 +31,12 @@ enum StreamsCommand {
     List(ListArgs),
     /// Read a stream from now on
     Add(AddArgs),
-    /// Give a stream up; its progress stays
+    /// Let a window of a stream go through once more, apart from it
+    ///
+    /// The alerts of the window go through as if they had not yet come: with documents in a database of their own, results in the topic
+    /// boom.results.NAME, progress and books of their own, after all that is not a replay. Remove it when it is not needed any more.
+    Replay(ReplayArgs),
+    /// Give a stream up; its progress stays. Of a replay everything is erased
     Remove(NamedArgs),
     /// Stop a stream; its progress stays
     Pause(NamedArgs),
@@ -75,6 +81,23 @@ struct AddArgs {
     order: OrderArgs,
 }
 
+#[derive(Debug, Args)]
+struct ReplayArgs {
+    /// Name of the stream whose alerts they are
+    stream: StreamId,
+    /// The first time of the window, as Kafka took the alerts: 2026-11-25T03:00:00Z, or how long ago (2h)
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    from: u64,
+    /// The first time behind it, which is not in the future
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    to: u64,
+    /// Name of the replay: at most 24 small letters, digits, `_` and `-`
+    #[arg(long = "as", value_name = "NAME")]
+    name: StreamId,
+    #[command(flatten)]
+    order: OrderArgs,
+}
+
 fn survey(name: &str) -> Result<String, String> {
     crate::store::survey(name).map(|survey| survey.name.to_owned())
 }
@@ -89,6 +112,7 @@ impl StreamsArgs {
             None => self.list.run(),
             Some(StreamsCommand::List(args)) => args.run(),
             Some(StreamsCommand::Add(args)) => args.run(),
+            Some(StreamsCommand::Replay(args)) => args.run(),
             Some(StreamsCommand::Remove(args)) => args.order.give(&OperatorCommand::RemoveStream(args.stream)),
             Some(StreamsCommand::Pause(args)) => args.order.give(&OperatorCommand::PauseStream(args.stream)),
             Some(StreamsCommand::Resume(args)) => args.order.give(&OperatorCommand::ResumeStream(args.stream)),
@@ -99,8 +123,17 @@ impl StreamsArgs {
 impl AddArgs {
     fn run(self) -> anyhow::Result<ExitCode> {
         let Self { stream, survey, topics, cluster, start, order } = self;
-        let settings = Stream { survey, cluster, topics, start, paused: false, bounds: Bounds::default() };
+        let settings =
+            Stream { survey, cluster, topics, start, paused: false, bounds: Bounds::default(), replay: None };
         order.give(&OperatorCommand::AddStream(stream, settings))
+    }
+}
+
+impl ReplayArgs {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { stream: of, from, to, name, order } = self;
+        replay::check(&name, from, to, when::now())?;
+        order.give(&OperatorCommand::ReplayStream { name, of, from, to })
     }
 }
 
@@ -128,14 +161,13 @@ fn start(start: Start) -> String {
     }
 }
 
-/// What is not as usual.
-fn how(of: &StreamStatus) -> String {
+/// What is to be said of a stream beside its numbers: what is not as usual.
+fn state(of: &StreamStatus) -> String {
+    let paused = of.stream.paused.then(|| "paused".to_owned());
     let share = of.stream.bounds.whole().to_string();
-    match (of.stream.paused, share.is_empty()) {
-        (false, _) => share,
-        (true, true) => "paused".to_owned(),
-        (true, false) => format!("paused, {share}"),
-    }
+    let share = (!share.is_empty()).then_some(share);
+    let said: Vec<String> = replay(of).or(paused).into_iter().chain(share).collect();
+    said.join(", ")
 }
 
 fn row(of: &StreamStatus) -> [String; 9] {
@@ -148,8 +180,20 @@ fn row(of: &StreamStatus) -> [String; 9] {
         of.topics.len().to_string(),
         format!("{} of {}", of.partitions_owned, of.partitions),
         output::lag(of.lag, of.lag_unknown),
-        how(of),
+        state(of),
     ]
+}
+
+/// What makes it a replay, and how far that is.
+fn replay(of: &StreamStatus) -> Option<String> {
+    let (replay, state) = of.stream.replay.as_ref().zip(of.replay())?;
+    let state = match state {
+        ReplayState::Removing => ", removing",
+        ReplayState::Done => ", done",
+        ReplayState::Running if of.stream.paused => ", paused",
+        ReplayState::Running => "",
+    };
+    Some(format!("replay of {} to {}{state}", replay.of, when::civil(replay.to)))
 }
 
 fn as_json(of: &StreamStatus) -> Value {
@@ -167,5 +211,15 @@ fn as_json(of: &StreamStatus) -> Value {
         "partitions": {"owned": of.partitions_owned, "all": of.partitions},
         "lag": of.lag,
         "lag_unknown_partitions": of.lag_unknown,
+        "replay": of.stream.replay.as_ref().zip(of.replay()).map(|(replay, state)| json!({
+            "of": replay.of,
+            "to": when::civil(replay.to),
+            "partitions_through": of.partitions_through,
+            "state": match state {
+                ReplayState::Running => "running",
+                ReplayState::Done => "done",
+                ReplayState::Removing => "removing",
+            },
+        })),
     })
 }

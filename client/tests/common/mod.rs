@@ -112,10 +112,11 @@ fn stream_of(name: &str) -> StreamStatus {
         start,
         paused: false,
         bounds: None,
+        replay: None,
     };
     let stream = Some(NamedStream { name: name.to_owned(), stream: Some(stream) });
     let topics = vec!["ztf_20261125_programid1".to_owned()];
-    StreamStatus { stream, topics, partitions_owned: 3, partitions: 4, lag: 120, lag_unknown: 1 }
+    StreamStatus { stream, topics, partitions_owned: 3, partitions: 4, lag: 120, lag_unknown: 1, partitions_through: 0 }
 }
 
 #[tonic::async_trait]
@@ -167,6 +168,10 @@ impl ControlService for Coordinator {
 
     async fn add_stream(&self, request: Request<AddStreamRequest>) -> Result<Response<OrderResponse>, Status> {
         self.order(request.map(|order| format!("add {}", order.stream.unwrap().name))).await
+    }
+
+    async fn replay_stream(&self, request: Request<ReplayStreamRequest>) -> Result<Response<OrderResponse>, Status> {
+        self.order(request.map(|order| format!("replay {} as {}", order.stream, order.name))).await
     }
 
     async fn remove_stream(&self, request: Request<RemoveStreamRequest>) -> Result<Response<OrderResponse>, Status> {

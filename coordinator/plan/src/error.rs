@@ -57,6 +57,14 @@ pub enum Error {
     /// A second stream of one name.
     #[error("there is a stream `{0}` already, with other settings (remove it first, or take another name)")]
     StreamExists(String),
+    /// A replay that can not be.
+    #[error("replay `{name}` can not be: {why}")]
+    Replay {
+        /// Its name.
+        name: String,
+        /// What speaks against it.
+        why: String,
+    },
     /// An order that reached a coordinator that can not carry it out (any more).
     #[error("this coordinator does not lead (ask the leader; whether the order was carried out is to be seen there)")]
     NotLeading,

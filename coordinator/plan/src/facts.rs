@@ -111,14 +111,17 @@ fn demands(fleet: &Fleet) -> BTreeMap<Partition, Demand> {
     for ((stream, topic), facts) in fleet.topics() {
         let refused = match fleet.orders().streams.get(stream) {
             None => Some(Reason::StreamRemoved),
+            Some(stream) if stream.is_removed() => Some(Reason::StreamRemoved),
             Some(stream) if stream.paused => Some(Reason::StreamPaused),
             Some(_) => None,
         };
+        let is_replay = fleet.is_replay(stream);
         let latest = newest.get(&(stream, facts.matched.family.as_str())).copied();
         let is_done = is_over(facts.matched.night, latest, facts.partitions.values().map(|facts| facts.lag()));
         for &number in facts.partitions.keys() {
             let partition = Partition { stream: stream.clone(), topic: topic.clone(), number };
-            let demand = refused.clone().map_or_else(|| demand(facts, number, is_done), Demand::Unwanted);
+            let wanted = || if is_replay { replayed(facts, number) } else { demand(facts, number, is_done) };
+            let demand = refused.clone().map_or_else(wanted, Demand::Unwanted);
             demands.insert(partition, demand);
         }
     }
@@ -130,5 +133,14 @@ fn demand(topic: &TopicFacts, number: u32, is_done: bool) -> Demand {
     match facts.next {
         Some(at) if is_done => Demand::Unwanted(Reason::NightOver { at }),
         _ => Demand::Wanted { weight: facts.weight() },
+    }
+}
+
+/// A partition of a replay is read until its window is through. However much is left of it, it counts like one that nothing waits in.
+fn replayed(topic: &TopicFacts, number: u32) -> Demand {
+    let facts = topic.partitions.get(&number).copied().unwrap_or_default();
+    match facts.next.filter(|next| facts.until.is_some_and(|until| *next >= until)) {
+        Some(at) => Demand::Unwanted(Reason::ReplayOver { at }),
+        None => Demand::Wanted { weight: 1 },
     }
 }

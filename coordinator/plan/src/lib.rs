@@ -21,6 +21,7 @@ pub mod plan;
 pub mod quota;
 pub mod reason;
 pub mod reconcile;
+pub mod replay;
 pub mod scale;
 pub mod share;
 pub mod time;

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::handover::{Hindrance, Why};
-use crate::id::{Incarnation, Offset, Partition, PlanVersion, ProducerName, Sequence};
+use crate::id::{Incarnation, Offset, Partition, PlanVersion, ProducerName, Sequence, StreamId};
 use crate::quota::Stage;
 use crate::time::Span;
 
@@ -42,6 +42,8 @@ pub struct Holding {
     pub next: Option<Offset>,
     /// How long ago Kafka took the oldest alert that is not decided, once it is known.
     pub behind: Option<Span>,
+    /// Of a replay the end of its window, once it is known.
+    pub until: Option<Offset>,
 }
 
 /// How far a node has come with a partition.
@@ -51,6 +53,8 @@ pub struct Position {
     pub next: Offset,
     /// How long ago Kafka took the oldest alert that is not decided, once it is known.
     pub behind: Option<Span>,
+    /// Of a replay the end of its window.
+    pub until: Option<Offset>,
 }
 
 /// The load of one stage of a node.
@@ -99,6 +103,8 @@ pub struct Report {
     pub holds: BTreeMap<Partition, Holding>,
     /// Its load, stage by stage.
     pub stages: BTreeMap<Stage, StageLoad>,
+    /// The replays of which it has erased all that belonged to them, with the version of the plan that asked for it.
+    pub erased: BTreeMap<StreamId, PlanVersion>,
 }
 
 /// How a session begins.

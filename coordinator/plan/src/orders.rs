@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::id::{NodeId, StreamId};
 use crate::quota::Stage;
+use crate::replay::{self, Replay};
 pub use crate::share::{Bounds, Limits};
 use crate::topics::TopicPattern;
 
@@ -42,6 +43,16 @@ pub struct Stream {
     /// How much of the cluster it may take, if no order says otherwise.
     #[serde(default)]
     pub bounds: Bounds,
+    /// What makes it a replay, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replay>,
+}
+
+impl Stream {
+    /// Whether it is a replay that is on its way out.
+    pub fn is_removed(&self) -> bool {
+        self.replay.as_ref().is_some_and(|replay| replay.removing)
+    }
 }
 
 /// How a node is to be treated, other than as usual.
@@ -76,7 +87,18 @@ pub struct Orders {
 pub enum OperatorCommand {
     /// Read a stream.
     AddStream(StreamId, Stream),
-    /// Give a stream up.
+    /// Let a window of a stream go through once more, apart from it.
+    ReplayStream {
+        /// The name of the replay.
+        name: StreamId,
+        /// The stream.
+        of: StreamId,
+        /// The first time of the window, Unix milliseconds.
+        from: u64,
+        /// The first time behind it.
+        to: u64,
+    },
+    /// Give a stream up; of a replay all that belongs to it is erased.
     RemoveStream(StreamId),
     /// Stop a stream; its progress stays.
     PauseStream(StreamId),
@@ -128,6 +150,7 @@ impl fmt::Display for OperatorCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AddStream(id, stream) => write!(f, "add stream {id}: {} of {}", stream.topics, stream.cluster),
+            Self::ReplayStream { name, of, from, to } => write!(f, "replay {of} from {from} to {to} as {name}"),
             Self::RemoveStream(id) => write!(f, "remove stream {id}"),
             Self::PauseStream(id) => write!(f, "pause stream {id}"),
             Self::ResumeStream(id) => write!(f, "resume stream {id}"),
@@ -158,18 +181,26 @@ impl Orders {
     pub fn take(&mut self, command: OperatorCommand, nodes: &BTreeSet<NodeId>) -> Result<bool, Error> {
         let before = self.clone();
         match command {
-            OperatorCommand::AddStream(id, stream) => {
-                stream.bounds.check()?;
-                if self.streams.get(&id).is_some_and(|there| *there != stream) {
-                    return Err(Error::StreamExists(id.to_string()));
+            OperatorCommand::AddStream(id, Stream { replay: Some(_), .. }) => {
+                let why = "it is ordered as a replay, of a stream that is there".to_owned();
+                return Err(Error::Replay { name: id.to_string(), why });
+            }
+            OperatorCommand::AddStream(id, stream) => self.add(id, stream)?,
+            OperatorCommand::ReplayStream { name, of, from, to } => {
+                // Whether its end is past, knows who has a clock.
+                replay::check(&name, from, to, u64::MAX)?;
+                let live = self.stream(&of)?;
+                if let Some(Replay { of: live, .. }) = &live.replay {
+                    let why = format!("`{of}` is a replay itself: replay `{live}`");
+                    return Err(Error::Replay { name: name.to_string(), why });
                 }
-                self.streams.insert(id, stream);
+                let stream = replay::stream((&of, live), from, to);
+                self.add(name, stream)?;
             }
-            OperatorCommand::RemoveStream(id) => {
-                self.stream(&id)?;
-                self.streams.remove(&id);
-                self.bounds.remove(&id);
-            }
+            OperatorCommand::RemoveStream(id) => match &mut self.stream(&id)?.replay {
+                Some(replay) => replay.removing = true,
+                None => self.forget(&id),
+            },
             OperatorCommand::PauseStream(id) => self.stream(&id)?.paused = true,
             OperatorCommand::ResumeStream(id) => self.stream(&id)?.paused = false,
             OperatorCommand::Cordon(node) => drop(self.modes.insert(self.node(node, nodes)?, Mode::Cordoned)),
@@ -212,10 +243,43 @@ impl Orders {
     pub fn configure(&mut self, streams: BTreeMap<StreamId, Stream>) -> bool {
         let before = self.streams.clone();
         for (id, mut stream) in streams {
-            stream.paused = self.streams.get(&id).map_or(stream.paused, |there| there.paused);
+            match self.streams.get(&id) {
+                // Its results would come among those of the replay.
+                Some(there) if there.replay.is_some() => continue,
+                Some(there) => stream.paused = there.paused,
+                None => {}
+            }
             self.streams.insert(id, stream);
         }
         self.streams != before
+    }
+
+    /// Forgets a replay of which nothing is left.
+    pub(crate) fn erased(&mut self, id: &StreamId) {
+        if self.streams.get(id).is_some_and(Stream::is_removed) {
+            self.forget(id);
+        }
+    }
+
+    /// A stream, with what was ordered for it.
+    fn forget(&mut self, id: &StreamId) {
+        self.streams.remove(id);
+        self.bounds.remove(id);
+    }
+
+    fn add(&mut self, id: StreamId, stream: Stream) -> Result<(), Error> {
+        stream.bounds.check()?;
+        match self.streams.get(&id) {
+            Some(there) if there.is_removed() => Err(Error::Replay {
+                name: id.to_string(),
+                why: "one of this name is being removed: wait until it is gone, or take another name".to_owned(),
+            }),
+            Some(there) if *there != stream => Err(Error::StreamExists(id.to_string())),
+            _ => {
+                self.streams.insert(id, stream);
+                Ok(())
+            }
+        }
     }
 
     fn stream(&mut self, id: &StreamId) -> Result<&mut Stream, Error> {
@@ -250,7 +314,15 @@ mod tests {
     fn stream(topics: &str) -> Stream {
         let (survey, cluster) = ("ZTF".to_owned(), "ipac".to_owned());
         let topics = topics.parse().unwrap();
-        Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds: Bounds::default() }
+        Stream {
+            survey,
+            cluster,
+            topics,
+            start: Start::Earliest,
+            paused: false,
+            bounds: Bounds::default(),
+            replay: None,
+        }
     }
 
     fn id(text: &str) -> StreamId {
@@ -316,6 +388,53 @@ mod tests {
         assert_eq!(orders.bounds_of(&id("ztf")), settings.bounds);
         let error = orders.take(limit(Some(Limits { min: 3, max: Some(2) })), &nobody).unwrap_err();
         assert_eq!(error.to_string(), "bounds can not be used: the minimum 3 is above the maximum 2");
+    }
+
+    #[test]
+    fn a_replay_is_a_stream_of_its_own_with_the_topics_of_another_one() {
+        let (mut orders, nobody) = (Orders::default(), BTreeSet::new());
+        let mut order =
+            |command| orders.take(command, &nobody).map_err(|error| error.to_string()).map(|_| orders.clone());
+        let replay =
+            |name: &str, of: &str, from, to| OperatorCommand::ReplayStream { name: id(name), of: id(of), from, to };
+        order(OperatorCommand::AddStream(id("ztf"), stream("night"))).unwrap();
+        let orders = order(replay("again", "ztf", 5, 9)).unwrap();
+        let again = &orders.streams[&id("again")];
+        assert_eq!((&again.topics, again.start), (&orders.streams[&id("ztf")].topics, Start::At(5)));
+        assert_eq!(again.replay, Some(Replay { of: id("ztf"), to: 9, removing: false }));
+        assert!(again.bounds.weight.is_some(), "it may wait");
+        assert_eq!(order(replay("again", "ztf", 5, 9)).unwrap(), orders, "given twice it changes nothing");
+        assert!(order(replay("again", "ztf", 5, 8)).unwrap_err().contains("there is a stream `again` already"));
+        let added = OperatorCommand::AddStream(id("b"), again.clone());
+        assert!(order(added).unwrap_err().contains("it is ordered as a replay"));
+        assert!(order(replay("ztf", "ztf", 5, 9)).unwrap_err().contains("there is a stream `ztf` already"));
+        assert!(order(replay("b", "zft", 5, 9)).unwrap_err().contains("no stream is called `zft`"));
+        assert!(order(replay("b", "again", 5, 9)).unwrap_err().contains("`again` is a replay itself: replay `ztf`"));
+        assert!(order(replay("b", "ztf", 9, 9)).unwrap_err().contains("ends before it begins"));
+    }
+
+    #[test]
+    fn a_replay_that_is_removed_stays_until_it_is_erased_and_keeps_its_name_so_long() {
+        let (mut orders, nobody) = (Orders::default(), BTreeSet::new());
+        let replay = OperatorCommand::ReplayStream { name: id("again"), of: id("ztf"), from: 5, to: 9 };
+        for command in [OperatorCommand::AddStream(id("ztf"), stream("night")), replay.clone()] {
+            orders.take(command, &nobody).unwrap();
+        }
+        let weigh = OperatorCommand::WeighStream { stream: id("again"), weight: Some(3) };
+        orders.take(weigh, &nobody).unwrap();
+        orders.erased(&id("again"));
+        assert!(orders.streams.contains_key(&id("again")), "nobody has removed it");
+        assert!(orders.take(OperatorCommand::RemoveStream(id("again")), &nobody).unwrap());
+        assert!(
+            !orders.take(OperatorCommand::RemoveStream(id("again")), &nobody).unwrap(),
+            "given twice it is the same"
+        );
+        assert!(orders.streams[&id("again")].is_removed());
+        assert!(orders.take(replay.clone(), &nobody).unwrap_err().to_string().contains("is being removed"));
+        assert!(!orders.configure(BTreeMap::from([(id("again"), stream("other"))])), "nor is it taken otherwise");
+        orders.erased(&id("again"));
+        assert!(orders.bounds.is_empty(), "what was ordered for it goes with it");
+        assert!(!orders.streams.contains_key(&id("again")) && orders.take(replay, &nobody).unwrap());
     }
 
     #[test]

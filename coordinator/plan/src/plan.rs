@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::id::{NodeId, Partition, PlanVersion, ProducerName, StreamId, Term};
-use crate::orders::Orders;
+use crate::orders::{Orders, Stream};
 use crate::quota::NodeQuotas;
 use crate::reason::Reason;
+use crate::replay::Erasure;
 
 /// The format in which plans are stored. Another one is refused, never guessed.
 pub const FORMAT: u32 = 1;
@@ -97,6 +98,9 @@ pub struct Plan {
     pub quotas: BTreeMap<NodeId, NodeQuotas>,
     /// What operators want.
     pub orders: Orders,
+    /// Who erases which replay.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub erasures: BTreeMap<StreamId, Erasure>,
 }
 
 /// Something that must not be in a plan.
@@ -112,6 +116,8 @@ pub enum Violation {
     NotToBeRead(Partition, StreamId),
     /// The quotas of a node are more than it can carry.
     OverCapacity(NodeId),
+    /// A stream is erased that nobody has removed, or of which somebody still has a partition.
+    ErasedTooSoon(StreamId),
 }
 
 impl fmt::Display for Violation {
@@ -121,6 +127,7 @@ impl fmt::Display for Violation {
             Self::FencesItself(partition) => write!(f, "{partition}: its owner would fence itself"),
             Self::TwoIncarnations(node) => write!(f, "{node}: two incarnations own partitions"),
             Self::NotToBeRead(partition, stream) => write!(f, "{partition}: owned, but {stream} is not to be read"),
+            Self::ErasedTooSoon(stream) => write!(f, "{stream}: erased, but it is not given up"),
             Self::OverCapacity(node) => write!(f, "{node}: its quotas are more than it can carry"),
         }
     }
@@ -147,6 +154,13 @@ pub enum Change {
     },
     /// What operators want.
     Orders,
+    /// Who erases a replay.
+    Erasure {
+        /// Which.
+        stream: StreamId,
+        /// Who does; nobody any more when nothing of it is left.
+        after: Option<Erasure>,
+    },
 }
 
 impl fmt::Display for Change {
@@ -161,6 +175,8 @@ impl fmt::Display for Change {
             }
             Self::Quotas { node, after: Some(after) } => write!(f, "{node}: {after}"),
             Self::Quotas { node, after: None } => write!(f, "{node}: no quotas, it is gone"),
+            Self::Erasure { stream, after: Some(after) } => write!(f, "{stream}: {after}"),
+            Self::Erasure { stream, after: None } => write!(f, "{stream}: nothing of it is left"),
             Self::Orders => write!(f, "the orders have changed"),
         }
     }
@@ -169,8 +185,8 @@ impl fmt::Display for Change {
 impl Plan {
     /// The plan before the first one.
     pub fn empty(term: Term) -> Self {
-        let (owners, quotas) = Default::default();
-        Self { format: FORMAT, term, version: PlanVersion(0), owners, quotas, orders: Orders::default() }
+        let (owners, quotas, erasures) = Default::default();
+        Self { format: FORMAT, term, version: PlanVersion(0), owners, quotas, orders: Orders::default(), erasures }
     }
 
     /// The same plan as the next version of a new leader: it says nothing new, but whoever commits it leads.
@@ -181,7 +197,10 @@ impl Plan {
 
     /// Whether they say the same, whatever their term and version.
     pub fn says_the_same(&self, other: &Self) -> bool {
-        self.owners == other.owners && self.quotas == other.quotas && self.orders == other.orders
+        self.owners == other.owners
+            && self.quotas == other.quotas
+            && self.orders == other.orders
+            && self.erasures == other.erasures
     }
 
     /// What of it concerns one incarnation of a node: all that it needs to be sent, and a small part of a great plan.
@@ -192,7 +211,9 @@ impl Plan {
         let quotas = self.quotas.iter().filter(|(node, _)| **node == who.node);
         let quotas = quotas.map(|(node, quotas)| (node.clone(), quotas.clone())).collect();
         let orders = Orders { streams: self.orders.streams.clone(), ..Orders::default() };
-        Self { owners: owners.collect(), quotas, orders, version: self.version, ..Self::empty(self.term) }
+        let erasures = self.erasures.iter().filter(|(_, erasure)| erasure.by == *who);
+        let erasures = erasures.map(|(stream, erasure)| (stream.clone(), erasure.clone())).collect();
+        Self { owners: owners.collect(), quotas, orders, erasures, version: self.version, ..Self::empty(self.term) }
     }
 
     /// Everything that must not be in it.
@@ -210,10 +231,18 @@ impl Plan {
             if lives.insert(&owner.node, owner).is_some_and(|other| other != owner) {
                 found.push(Violation::TwoIncarnations(owner.node.clone()));
             }
-            if self.orders.streams.get(&partition.stream).is_none_or(|stream| stream.paused) {
+            let is_read = |stream: &Stream| !stream.paused && !stream.is_removed();
+            if !self.orders.streams.get(&partition.stream).is_some_and(is_read) {
                 found.push(Violation::NotToBeRead(partition.clone(), partition.stream.clone()));
             }
         }
+        let is_given_up = |id: &StreamId| {
+            let is_held =
+                |(part, entry): (&Partition, &Assignment)| part.stream == *id && entry.state.owner().is_some();
+            self.orders.streams.get(id).is_some_and(Stream::is_removed) && !self.owners.iter().any(is_held)
+        };
+        let too_soon = self.erasures.keys().filter(|id| !is_given_up(id));
+        found.extend(too_soon.map(|id| Violation::ErasedTooSoon(id.clone())));
         let over = self.quotas.iter().filter(|(_, quotas)| !quotas.within_capacity());
         found.extend(over.map(|(node, _)| Violation::OverCapacity(node.clone())));
         found
@@ -233,6 +262,10 @@ impl Plan {
         let nodes: BTreeSet<_> = self.quotas.keys().chain(newer.quotas.keys()).collect();
         for node in nodes.into_iter().filter(|&node| self.quotas.get(node) != newer.quotas.get(node)) {
             changes.push(Change::Quotas { node: node.clone(), after: newer.quotas.get(node).cloned() });
+        }
+        let erased: BTreeSet<_> = self.erasures.keys().chain(newer.erasures.keys()).collect();
+        for stream in erased.into_iter().filter(|&stream| self.erasures.get(stream) != newer.erasures.get(stream)) {
+            changes.push(Change::Erasure { stream: stream.clone(), after: newer.erasures.get(stream).cloned() });
         }
         changes.extend((self.orders != newer.orders).then_some(Change::Orders));
         changes
@@ -277,14 +310,22 @@ impl fmt::Display for Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orders::{Bounds, Start, Stream};
+    use crate::orders::{Bounds, Start};
     use crate::quota::{Shares, share_out};
 
     fn plan() -> Plan {
         let mut plan = Plan { version: PlanVersion(7), ..Plan::empty(Term(3)) };
         let (survey, cluster) = ("ZTF".to_owned(), "ipac".to_owned());
         let topics = "t".parse().unwrap();
-        let stream = Stream { survey, cluster, topics, start: Start::At(5), paused: false, bounds: Bounds::default() };
+        let stream = Stream {
+            survey,
+            cluster,
+            topics,
+            start: Start::At(5),
+            paused: false,
+            bounds: Bounds::default(),
+            replay: None,
+        };
         plan.orders.streams.insert("ztf".parse().unwrap(), stream);
         let entry = |state, fence: &[&str], reason| Assignment {
             state,
@@ -348,6 +389,11 @@ plan v7 of term t3
         assert_eq!(two, "b: two incarnations own partitions");
         let unread = break_one(&|plan| plan.orders.streams.clear());
         assert_eq!(unread, "ztf/t/0: owned, but ztf is not to be read");
+        let erased = break_one(&|plan| {
+            let erasure = Erasure { by: "b#2".parse().unwrap(), since: PlanVersion(7), fence: BTreeSet::new() };
+            plan.erasures.insert("ztf".parse().unwrap(), erasure);
+        });
+        assert_eq!(erased, "ztf: erased, but it is not given up");
         let over = break_one(&|plan| plan.quotas.values_mut().for_each(|quotas| quotas.capacity = 3));
         assert_eq!(over, "b: its quotas are more than it can carry");
     }

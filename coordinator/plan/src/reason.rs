@@ -58,6 +58,11 @@ pub enum Reason {
         /// Where its progress stands, which is the end.
         at: Offset,
     },
+    /// Its stream is a replay, and the window is through.
+    ReplayOver {
+        /// Where its progress stands, which is the end of the window.
+        at: Offset,
+    },
     /// No node takes partitions.
     NoneTakes {
         /// How many nodes there are that are cordoned, drained, on their way out or late with their reports.
@@ -80,6 +85,7 @@ impl fmt::Display for Reason {
             Self::StreamRemoved => write!(f, "its stream was removed"),
             Self::TopicGone => write!(f, "its topic is gone"),
             Self::NightOver { at } => write!(f, "its night is over and it is drained at {at}"),
+            Self::ReplayOver { at } => write!(f, "its window is through at {at}"),
             Self::NoneTakes { others: 0 } => write!(f, "there is no node"),
             Self::NoneTakes { others } => write!(f, "none of the {others} nodes takes partitions"),
         }

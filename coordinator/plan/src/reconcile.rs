@@ -11,6 +11,7 @@ use crate::orders::Stream;
 use crate::plan::{Ownership, Plan};
 use crate::quota::{Quota, Stage};
 use crate::reason::Reason;
+use crate::replay::Erasure;
 use crate::share::StreamShare;
 
 /// Why a plan, or a leader, is not listened to.
@@ -128,6 +129,15 @@ pub enum Step {
         /// Why.
         reason: ReleaseReason,
     },
+    /// Erase all that belongs to a replay.
+    Erase {
+        /// Which.
+        stream: StreamId,
+        /// The version of the plan that asked for it.
+        since: PlanVersion,
+        /// Producers to fence before.
+        fence: BTreeSet<ProducerName>,
+    },
     /// Change the number of workers.
     Resize {
         /// Of which stage.
@@ -160,6 +170,7 @@ impl fmt::Display for Step {
                 if names.is_empty() { Ok(()) } else { write!(f, "; fence {}", names.join(", ")) }
             }
             Self::Release { partition, reason } => write!(f, "release {partition}, because {reason}"),
+            Self::Erase { stream, .. } => write!(f, "erase {stream}, which was removed"),
             Self::Resize { stage, quota } => write!(f, "{stage} to {quota} workers"),
             Self::Share { streams } if streams.is_empty() => write!(f, "all streams are treated alike"),
             Self::Share { streams } => {
@@ -199,6 +210,18 @@ pub fn reconcile(me: &ProducerName, plan: &Plan, running: &BTreeMap<Partition, H
     steps
 }
 
+/// The replays that `me` has to erase and has not begun to; `begun` with the version of the plan that asked for each.
+pub fn erasures(me: &ProducerName, plan: &Plan, begun: impl Fn(&StreamId) -> Option<PlanVersion>) -> Vec<Step> {
+    let mine = plan.erasures.iter().filter(|(_, erasure)| erasure.by == *me);
+    let new = mine.filter(|(stream, erasure)| begun(stream) != Some(erasure.since));
+    let step = |(stream, erasure): (&StreamId, &Erasure)| Step::Erase {
+        stream: stream.clone(),
+        since: erasure.since,
+        fence: erasure.fence.clone(),
+    };
+    new.map(step).collect()
+}
+
 /// Why `me` must not have a partition; nothing if it may.
 fn why_not(me: &ProducerName, plan: &Plan, partition: &Partition) -> Option<ReleaseReason> {
     let Some(entry) = plan.owners.get(partition) else { return Some(ReleaseReason::NotGiven(None)) };
@@ -220,8 +243,15 @@ mod tests {
         let mut plan = Plan { version: PlanVersion(3), ..Plan::empty(Term(2)) };
         let (survey, cluster) = ("ZTF".to_owned(), "ipac".to_owned());
         let topics = "t".parse().unwrap();
-        let stream =
-            Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds: Bounds::default() };
+        let stream = Stream {
+            survey,
+            cluster,
+            topics,
+            start: Start::Earliest,
+            paused: false,
+            bounds: Bounds::default(),
+            replay: None,
+        };
         plan.orders.streams.insert("s".parse().unwrap(), stream);
         for (partition, state) in entries {
             let (fence, reason) = ([producer("dead#1")].into(), Reason::OwnerDied { owner: producer("dead#1") });

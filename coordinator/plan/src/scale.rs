@@ -78,7 +78,7 @@ pub struct NodeLoad<'a> {
     pub current: Option<&'a NodeQuotas>,
     /// What it reports, if that is about what it has now.
     pub stages: Option<&'a BTreeMap<Stage, StageLoad>>,
-    /// How long the oldest alert of its partitions has waited, in Kafka or in the node.
+    /// How long the oldest alert of its partitions has waited, in Kafka or in the node; those of replays do not count.
     pub behind: Span,
 }
 
@@ -100,7 +100,7 @@ pub struct Load<'a> {
     pub nodes: BTreeMap<NodeId, NodeLoad<'a>>,
     /// Alerts a second that come into all streams.
     pub arriving: u64,
-    /// Alerts that wait in Kafka.
+    /// Alerts that wait in Kafka, without those of replays.
     pub waiting: u64,
     /// The stages for which the plan gives workers to nodes that have not come to this leader yet: what they can is not known.
     pub awaited: BTreeSet<Stage>,
@@ -117,6 +117,9 @@ impl<'a> Load<'a> {
             let is_fresh = member.standing == Standing::Live && member.seen >= Some(plan.version);
             let orders = fleet.orders();
             let is_drained = orders.modes.get(&who.node) == Some(&Mode::Drained);
+            // A replay may wait.
+            let held = member.holds.iter().filter(|(partition, _)| !fleet.is_replay(&partition.stream));
+            let behind = held.filter_map(|(_, held)| held.behind);
             let load = NodeLoad {
                 cores: member.info.cores,
                 labels: &member.info.labels,
@@ -125,7 +128,7 @@ impl<'a> Load<'a> {
                 limits: orders.limits.get(&who.node),
                 current: plan.quotas.get(&who.node),
                 stages: is_fresh.then_some(&member.stages),
-                behind: member.holds.values().filter_map(|held| held.behind).max().unwrap_or_default(),
+                behind: behind.max().unwrap_or_default(),
             };
             (who.node.clone(), load)
         };

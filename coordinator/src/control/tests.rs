@@ -120,9 +120,9 @@ impl Desk {
 }
 
 fn report(who: &str) -> Report {
-    let (holds, stages) = Default::default();
+    let (holds, stages, erased) = Default::default();
     let sequence = boom_plan::id::Sequence(1);
-    Report { who: who.parse().unwrap(), sequence, seen: None, leaving: false, holds, stages }
+    Report { who: who.parse().unwrap(), sequence, seen: None, leaving: false, holds, stages, erased }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use boom_plan::id::Term;
 use boom_plan::orders::OperatorCommand;
+use boom_plan::replay;
 use boom_proto::control::Order;
 use boom_proto::v1::control_service_server::ControlService;
 use boom_proto::{status, v1};
@@ -15,6 +16,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Serving, show};
 use crate::control::View;
+use crate::events::unix_ms;
 
 /// How long an order waits for its plan.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,6 +55,9 @@ impl Operators {
         let command = OperatorCommand::try_from(order)?;
         if let OperatorCommand::AddStream(name, stream) = &command {
             self.check_cluster(name.as_str(), &stream.cluster)?;
+        }
+        if let OperatorCommand::ReplayStream { name, from, to, .. } = &command {
+            replay::check(name, *from, *to, unix_ms()).map_err(|error| status::refused(&error, None))?;
         }
         let late = |_| {
             Status::deadline_exceeded(format!(
@@ -109,6 +114,10 @@ impl ControlService for Operators {
 
     async fn add_stream(&self, request: Request<v1::AddStreamRequest>) -> Answered<v1::OrderResponse> {
         self.order(Order::AddStream(request.into_inner())).await
+    }
+
+    async fn replay_stream(&self, request: Request<v1::ReplayStreamRequest>) -> Answered<v1::OrderResponse> {
+        self.order(Order::ReplayStream(request.into_inner())).await
     }
 
     async fn remove_stream(&self, request: Request<v1::RemoveStreamRequest>) -> Answered<v1::OrderResponse> {

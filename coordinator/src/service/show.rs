@@ -7,7 +7,8 @@ use boom_plan::fleet::{Lag, Member, Standing};
 use boom_plan::id::{Partition, ProducerName, StreamId};
 use boom_plan::message::{HandOver, Report};
 use boom_plan::orders::{OperatorCommand, Stream};
-use boom_plan::plan::Ownership;
+use boom_plan::plan::{Assignment, Ownership};
+use boom_plan::reason::Reason;
 use boom_proto::control::Order;
 use boom_proto::v1;
 
@@ -97,8 +98,8 @@ fn node(view: &View, who: &ProducerName, member: &Member) -> v1::NodeStatus {
 /// The report as the fleet keeps it.
 fn report(who: &ProducerName, member: &Member) -> v1::LoadReport {
     let (who, sequence, seen, leaving) = (who.clone(), member.sequence, member.seen, member.leaving);
-    let (holds, stages) = (member.holds.clone(), member.stages.clone());
-    (&Report { who, sequence, seen, leaving, holds, stages }).into()
+    let (holds, stages, erased) = (member.holds.clone(), member.stages.clone(), member.erased.clone());
+    (&Report { who, sequence, seen, leaving, holds, stages, erased }).into()
 }
 
 pub(super) fn streams(view: &View) -> Vec<v1::StreamStatus> {
@@ -111,6 +112,7 @@ fn stream(view: &View, id: &StreamId) -> Option<v1::StreamStatus> {
     // The conversion of a stream is that of the order that adds it.
     let Order::AddStream(added) = Order::from(&OperatorCommand::AddStream(id.clone(), settings)) else { return None };
     let mine = |partition: &&Partition| partition.stream == *id;
+    let is_through = |entry: &(&Partition, &Assignment)| matches!(entry.1.reason, Reason::ReplayOver { .. });
     let is_owned = |partition: &&Partition| matches!(view.plan.owners[*partition].state, Ownership::Owned { .. });
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let topics: BTreeSet<_> = view.fleet.topics().keys().filter(|(stream, _)| stream == id).collect();
@@ -123,5 +125,8 @@ fn stream(view: &View, id: &StreamId) -> Option<v1::StreamStatus> {
         partitions: count(partitions),
         lag,
         lag_unknown,
+        partitions_through: count(
+            view.plan.owners.iter().filter(|(partition, _)| mine(partition)).filter(is_through).count(),
+        ),
     })
 }

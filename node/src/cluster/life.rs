@@ -2,12 +2,13 @@
 //!
 //! What it is to do comes as orders, which are carried out one after the other; what came of them is told to the session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use boom_client::kafka::Connection;
+use boom_client::progress::in_replay;
 use boom_plan::id::{Partition, ProducerName, StreamId};
 use boom_plan::node::Event;
 use boom_plan::orders::{self, Stream};
@@ -17,19 +18,25 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::erase::erase;
 use super::fences::Fences;
 use super::{Parts, Shared, Teller};
 use crate::books::Books;
-use crate::pipeline::{Begin, End, Entrance, Error as PipelineError, Item, Pipeline, entrance};
+use crate::pipeline::{Begin, End, Entrance, Error as PipelineError, Item, Pipeline, Replays, entrance};
 use crate::positions::Positions;
 use crate::sink::Progress;
-use crate::sink::kafka::{Committed, Config as Output, Error as SinkError, Kafka as Results, read_committed};
+use crate::sink::kafka::{
+    Committed, Config as Output, Error as SinkError, Kafka as Results, make_replay, read_committed,
+};
 use crate::source::kafka::{self as source, Control, Kafka as Source};
 use crate::source::{Source as _, SourceError};
-use crate::store::Store;
+use crate::store::Replaying;
 
 /// An incarnation that ended by an error of its own begins anew after so long.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// A replay that can not begin is tried again after so long.
+const REPLAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// The incarnations of a process, of which one lives.
 pub(super) struct Lives<S> {
@@ -46,7 +53,7 @@ struct Living {
     stop: CancellationToken,
 }
 
-impl<S: Store + Clone> Lives<S> {
+impl<S: Replaying + Clone> Lives<S> {
     pub(super) fn new(parts: Arc<Parts<S>>, shared: Shared, teller: Teller) -> Self {
         Self { parts, shared, teller, living: None }
     }
@@ -64,6 +71,7 @@ impl<S: Store + Clone> Lives<S> {
             parts: Arc::clone(&self.parts),
             shared: self.shared.clone(),
             positions: self.shared.renew_positions(),
+            replays: Arc::default(),
             teller: self.teller.clone(),
             stop: stop.clone(),
         };
@@ -123,6 +131,7 @@ struct Life<S> {
     parts: Arc<Parts<S>>,
     shared: Shared,
     positions: Arc<Positions>,
+    replays: Arc<Replays<S>>,
     teller: Teller,
     stop: CancellationToken,
 }
@@ -133,17 +142,32 @@ struct ToStart {
     stream: Stream,
 }
 
+/// Whose partitions one reader reads: those of a cluster, but of replays, which read the same partitions again; or those of one replay.
+type Reads = (String, Option<StreamId>);
+
 /// What an incarnation reads.
 struct Reading {
     entrance: Entrance,
-    /// The readers, by cluster.
-    readers: BTreeMap<String, Control>,
+    readers: BTreeMap<Reads, Control>,
     /// Where each stream enters the pipeline.
     streams: BTreeMap<StreamId, mpsc::Sender<Item>>,
     tasks: JoinSet<Result<(), Error>>,
+    /// The partitions of replays that are read.
+    replayed: BTreeSet<Partition>,
+    /// Those that could not begin, which is nobody else's fault.
+    later: Vec<ToStart>,
 }
 
-impl<S: Store + Clone> Life<S> {
+impl Reading {
+    /// Ends what reads a replay: it has a reader of its own, and so its way into the pipeline ends too.
+    fn end_replay(&mut self, replay: &StreamId) {
+        let over = self.readers.extract_if(.., |(_, of), _| of.as_ref() == Some(replay));
+        over.for_each(|(_, reader)| reader.stop());
+        self.streams.remove(replay);
+    }
+}
+
+impl<S: Replaying + Clone> Life<S> {
     async fn run(self, mut todo: mpsc::UnboundedReceiver<Step>) -> Result<(), Error> {
         let name = self.who.transactional_id();
         let output = Output { name, ..self.parts.output.clone() };
@@ -152,11 +176,14 @@ impl<S: Store + Clone> Life<S> {
         // A batch of each stream waits before the pipeline, and as much in it: what is more waits in the readers.
         let (entrance, queue) = entrance(self.parts.pipeline.batch);
         let (gate, positions) = (self.shared.gate(self.who.clone()), Arc::clone(&self.positions));
-        let pipeline = Arc::new(Pipeline { gate, positions, ..self.parts.pipeline.clone() });
+        let replays = Arc::clone(&self.replays);
+        let pipeline = Arc::new(Pipeline { gate, positions, replays, ..self.parts.pipeline.clone() });
         let mut tasks = JoinSet::new();
         let ran = pipeline.run(queue, sink, Progress::new(), Books::default());
         tasks.spawn(async { ran.await.map(drop).map_err(Error::from) });
-        let mut reading = Reading { entrance, readers: BTreeMap::new(), streams: BTreeMap::new(), tasks };
+        let (readers, streams, replayed, later) = Default::default();
+        let mut reading = Reading { entrance, readers, streams, tasks, replayed, later };
+        let mut again = tokio::time::interval(REPLAY_AGAIN);
         loop {
             tokio::select! {
                 step = todo.recv() => {
@@ -166,6 +193,10 @@ impl<S: Store + Clone> Life<S> {
                         steps.push(step);
                     }
                     self.carry_out(steps, &mut reading).await?;
+                }
+                _ = again.tick() => {
+                    let starts = std::mem::take(&mut reading.later);
+                    self.start(starts, &mut reading).await?;
                 }
                 Some(ended) = reading.tasks.join_next() => match ended {
                     Ok(Err(Error::Pipeline(PipelineError::Sink(SinkError::Fenced { name })))) => {
@@ -188,6 +219,16 @@ impl<S: Store + Clone> Life<S> {
                     // What is to be started before it is: the order of both must stay.
                     self.start(std::mem::take(&mut starts), reading).await?;
                     self.release(partition, reading).await;
+                }
+                Step::Erase { stream, since, fence } => {
+                    let (parts, stop) = (Arc::clone(&self.parts), self.stop.clone());
+                    let (teller, who) = (self.teller.clone(), self.who.clone());
+                    reading.tasks.spawn(async move {
+                        if erase(&parts, &stream, &fence, &stop).await {
+                            teller.tell(Event::Erased { who, stream, since }).await;
+                        }
+                        Ok(())
+                    });
                 }
                 Step::Resize { stage, quota } => self.resize(stage, quota.workers),
                 Step::Share { streams } => self.parts.pipeline.pools.set_shares(streams),
@@ -217,9 +258,31 @@ impl<S: Store + Clone> Life<S> {
         self.fences.wait().await?;
         let committed = read_committed(connection, progress, self.stop.clone()).await?;
         for ToStart { partition, stream } in starts {
+            if stream.replay.is_some() {
+                if let Err(why) = self.enter(&partition).await {
+                    tracing::error!(%partition, "the replay can not begin, and is tried again: {why}");
+                    reading.later.push(ToStart { partition, stream });
+                    continue;
+                }
+                reading.replayed.insert(partition.clone());
+            }
             let (reader, items) = self.reader(&partition, &stream, reading)?;
             self.read(partition, &stream, &reader, (&items, &committed)).await;
         }
+        Ok(())
+    }
+
+    /// Opens what a replay needs before the first of its partitions begins: its topics and its store.
+    async fn enter(&self, partition: &Partition) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let replay = partition.stream.as_str();
+        let store = match self.replays.store(replay) {
+            Some(store) => store,
+            None => {
+                make_replay(&self.parts.output, replay, self.stop.clone()).await?;
+                Arc::new(self.parts.pipeline.store.replay(replay).await?)
+            }
+        };
+        self.replays.enter(&partition.to_string(), store);
         Ok(())
     }
 
@@ -242,7 +305,9 @@ impl<S: Store + Clone> Life<S> {
         };
         let assignment = reader.assign(&read);
         let decided = decided.map(|decided| (decided.next, decided.books.clone()));
-        let begin = Begin { source, assignment, decided };
+        let counts = in_replay(&self.who.transactional_id(), partition.stream.as_str());
+        let counts = committed.producers.get(&counts).cloned().unwrap_or_default();
+        let begin = Begin { source, assignment, decided, counts };
         // A pipeline that has ended takes nothing more, and is what ends this incarnation.
         let _ = items.send(Item::Begin(begin)).await;
         // Before its first packet: what the gate withholds once is halted.
@@ -254,37 +319,44 @@ impl<S: Store + Clone> Life<S> {
     async fn release(&self, partition: Partition, reading: &mut Reading) {
         let read = as_read(&partition);
         reading.readers.values().for_each(|reader| reader.remove(&read));
+        reading.later.retain(|start| start.partition != partition);
         let (done, over) = oneshot::channel();
         let end = End { source: Arc::from(partition.to_string()), done };
         // Behind what came of it; of a stream that never began nothing did.
         let items = reading.streams.get(&partition.stream).cloned();
         let items = items.unwrap_or_else(|| reading.entrance.open(partition.stream.as_str()));
+        if reading.replayed.remove(&partition) && !reading.replayed.iter().any(|left| left.stream == partition.stream) {
+            reading.end_replay(&partition.stream);
+        }
         let _ = items.send(Item::End(end)).await;
-        let (teller, who) = (self.teller.clone(), self.who.clone());
+        let (teller, who, replays) = (self.teller.clone(), self.who.clone(), Arc::clone(&self.replays));
         reading.tasks.spawn(async move {
             // An error means that the pipeline has ended: then nothing was released.
             if over.await.is_ok() {
+                replays.leave(&partition.to_string());
                 teller.tell(Event::Released { who, partition }).await;
             }
             Ok(())
         });
     }
 
-    /// The reader of a stream's cluster and the stream's way into the pipeline, which are opened when they are needed.
+    /// The reader of a stream's cluster, or of a replay, and the stream's way into the pipeline, which are opened when they are needed.
     fn reader(
         &self,
         partition: &Partition,
         stream: &Stream,
         reading: &mut Reading,
     ) -> Result<(Control, mpsc::Sender<Item>), Error> {
-        let reader = match reading.readers.get(&stream.cluster) {
+        let reads = (stream.cluster.clone(), stream.replay.as_ref().map(|_| partition.stream.clone()));
+        let reader = match reading.readers.get(&reads) {
             Some(reader) => reader.clone(),
             None => {
                 let name = partition.stream.to_string();
                 let unknown = || Error::Cluster { stream: name, cluster: stream.cluster.clone() };
                 let connection = self.parts.clusters.get(&stream.cluster).ok_or_else(unknown)?;
-                let control = self.open(connection, &mut reading.tasks)?;
-                reading.readers.insert(stream.cluster.clone(), control.clone());
+                let until = stream.replay.as_ref().map(|replay| i64::try_from(replay.to).unwrap_or(i64::MAX));
+                let control = self.open((connection, until), &mut reading.tasks)?;
+                reading.readers.insert(reads, control.clone());
                 control
             }
         };
@@ -304,12 +376,17 @@ impl<S: Store + Clone> Life<S> {
         Ok((reader, items))
     }
 
-    fn open(&self, connection: &Connection, tasks: &mut JoinSet<Result<(), Error>>) -> Result<Control, Error> {
+    fn open(
+        &self,
+        (connection, until): (&Connection, Option<i64>),
+        tasks: &mut JoinSet<Result<(), Error>>,
+    ) -> Result<Control, Error> {
         let config = source::Config {
             connection: connection.clone(),
             group: self.parts.group.clone(),
             queue_bytes: self.parts.queue_bytes,
             shares: Arc::clone(&self.parts.pipeline.pools.shares),
+            until,
             positions: Arc::clone(&self.positions),
             counters: Arc::clone(&self.parts.pipeline.stats.source),
         };

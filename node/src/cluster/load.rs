@@ -14,7 +14,7 @@ use boom_proto::v1::{LoadReport, ProcessLoad};
 use super::Shared;
 use crate::handover::Owner;
 use crate::pipeline::Pools;
-use crate::positions::Lag;
+use crate::positions::{Lag, Window};
 use crate::stats::{Stats, Totals};
 
 /// Measures.
@@ -69,9 +69,16 @@ impl Meter {
             let partition: Partition = source.parse().ok()?;
             let behind = lags.get(&partition).and_then(|lag| lag.behind);
             let behind = behind.map(|behind| Span(u64::try_from(behind.as_millis()).unwrap_or(u64::MAX)));
-            Some((partition, Position { next: Offset(next), behind }))
+            Some((partition, Position { next: Offset(next), behind, until: None }))
         };
-        let positions = self.shared.positions().progress().into_iter().filter_map(position).collect();
+        let inputs = self.shared.positions();
+        let mut positions: BTreeMap<_, _> = inputs.progress().into_iter().filter_map(position).collect();
+        // Of a window nothing need be committed: there may be nothing in it.
+        let window = |(source, Window { from, until }): (String, Window)| {
+            let (next, until) = (Offset(from), Some(Offset(until)));
+            Some((source.parse::<Partition>().ok()?, Position { next, behind: None, until }))
+        };
+        positions.extend(inputs.windows().into_iter().filter_map(window));
         Event::Measured { positions, stages }
     }
 

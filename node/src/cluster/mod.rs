@@ -3,6 +3,7 @@
 //! `session.rs` owns the state machine and speaks with the leader; `life.rs` is one incarnation: its producer, its pipeline, the partitions
 //! that it reads; `load.rs` measures; `identity.rs` says who the node is; `http.rs` shows how it is.
 
+mod erase;
 mod fences;
 mod http;
 mod identity;

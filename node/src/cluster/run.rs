@@ -87,6 +87,7 @@ async fn run_with(
     let port = handover(&config)?;
     let owner = port.clone().map(|port| owner(&config, port, &identity, &term));
     let pipeline = Pipeline {
+        replays: Arc::default(),
         schemas: schemas(&config, &decoder)?,
         owner: owner.clone(),
         decoder,

@@ -75,7 +75,7 @@ enum Goes {
     Out,
 }
 
-impl<S: crate::store::Store + Clone> Session<S> {
+impl<S: crate::store::Replaying + Clone> Session<S> {
     /// Runs until the node has left.
     pub(super) async fn run(mut self) -> Result<(), Error> {
         let mut link: Option<Link> = None;

@@ -14,7 +14,7 @@ use boom_store::documents::{Claim, Complete, Ingested, Sequence};
 use super::elsewhere::{Way, elsewhere};
 use super::jobs::{Asked, Enrich, Filter, Ingest};
 use super::order::{Turn, objects};
-use super::{Answer, Decided, Passed, Pipeline, Place};
+use super::{Answer, Decided, Of, Passed, Pipeline, Place};
 use crate::books::{Fate, UNKNOWN_SURVEY};
 use crate::compute::Panicked;
 use crate::handover::job::Job;
@@ -54,11 +54,14 @@ impl<S: Store> Pipeline<S> {
     pub(super) async fn batch(
         self: Arc<Self>,
         sequence: Sequence,
-        (stream, packets): (Arc<str>, Vec<Packet>),
+        (of, packets): (Of<S>, Vec<Packet>),
         turn: Turn,
         place: Place,
     ) -> Result<Decided, Error> {
         let arrived = Instant::now();
+        let Of { stream, replay } = of;
+        let (replay, store) = replay.map(|replay| (replay.name, replay.store)).unzip();
+        let store = store.as_deref().unwrap_or(&self.store);
         let passed = packets.iter().map(|packet| Passed {
             source: Arc::clone(&packet.source),
             next: packet.offset + 1,
@@ -75,12 +78,12 @@ impl<S: Store> Pipeline<S> {
 
         let waiting = Instant::now();
         let storing = turn.come(S::ORDER, sequence, objects(&received)).await?;
-        let ingested = self.store.ingest(sequence, Arc::clone(&received)).await?;
+        let ingested = store.ingest(sequence, Arc::clone(&received)).await?;
         storing.done();
         self.stats.record(Stage::Store, received.len(), waiting.elapsed(), Duration::ZERO);
 
         let stored = Arc::new(Stored { stream, packets, received, ingested });
-        let enriched = self.enrich(sequence, &stored).await?;
+        let enriched = self.enrich(sequence, &stored, store).await?;
         let Filtered { filters, sources, verdicts, results, fallen } =
             self.filter(Arc::clone(&stored), enriched).await?;
         let without: HashSet<usize> = fallen.iter().map(|(at, _)| *at).collect();
@@ -88,15 +91,15 @@ impl<S: Store> Pipeline<S> {
         let fates = dead.iter().map(died).chain(stored.fates(&without)).collect();
         let (finished, _place) = (Instant::now(), place);
         #[rustfmt::skip]
-        let decided = Decided { sequence, arrived, finished, passed, fates, filters, sources, verdicts, results, dead, _place };
+        let decided = Decided { sequence, replay, arrived, finished, passed, fates, filters, sources, verdicts, results, dead, _place };
         Ok(decided)
     }
 
-    async fn enrich(&self, sequence: Sequence, stored: &Arc<Stored>) -> Result<Arc<AllEnriched>, Error> {
+    async fn enrich(&self, sequence: Sequence, stored: &Arc<Stored>, store: &S) -> Result<Arc<AllEnriched>, Error> {
         let (enricher, now) = (Arc::clone(&self.enricher), (self.clock)());
         let job = Enrich { enricher, stored: Arc::clone(stored), now };
         let (enriched, documents) = self.stage(&stored.stream, job).await?;
-        self.store.complete(sequence, documents).await?;
+        store.complete(sequence, documents).await?;
         Ok(enriched)
     }
 

@@ -2,14 +2,16 @@
 //! no other stream's.
 //!
 //! What is committed is put together right before the commit, from all batches that wait, without the inputs that the gate withholds. An
-//! input of which something was withheld is halted until it begins again: nothing later of it may be committed past the gap.
+//! input of which something was withheld is halted until it begins again: nothing later of it may be committed past the gap. What comes of a
+//! replay is kept apart, with books of its own.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use boom_client::progress::Counts;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -38,9 +40,17 @@ pub(super) struct Emitter<S, K> {
     sink: K,
     progress: Progress,
     books: Books,
+    replays: BTreeMap<Arc<str>, Replayed>,
     halted: HashSet<String>,
     open: Vec<Decided>,
     due: Instant,
+}
+
+/// The books of a replay, and its inputs that are read.
+#[derive(Debug, Default)]
+struct Replayed {
+    books: Books,
+    inputs: HashSet<String>,
 }
 
 /// What the emitter sees next.
@@ -54,8 +64,8 @@ enum Next {
 
 impl<S: Store, K: Sink> Emitter<S, K> {
     pub(super) fn new(pipeline: Arc<Pipeline<S>>, sink: K, progress: Progress, books: Books) -> Self {
-        let (halted, open) = Default::default();
-        Self { pipeline, sink, progress, books, halted, open, due: Instant::now() + COMMIT_EVERY }
+        let (replays, halted, open) = Default::default();
+        Self { pipeline, sink, progress, books, replays, halted, open, due: Instant::now() + COMMIT_EVERY }
     }
 
     pub(super) async fn run(mut self, work: mpsc::Receiver<(Lane, Work)>) -> Result<(Books, K), Error<K::Error>> {
@@ -97,10 +107,18 @@ impl<S: Store, K: Sink> Emitter<S, K> {
     fn begin(&mut self, begin: Begin) {
         let source = begin.source.to_string();
         self.halted.remove(&source);
-        self.books.forget(&source);
+        let books = match self.pipeline.replays.of(&source) {
+            None => &mut self.books,
+            Some(replay) => {
+                let replayed = self.replays.entry(replay.name).or_insert_with(|| Replayed::of(begin.counts));
+                replayed.inputs.insert(source.clone());
+                &mut replayed.books
+            }
+        };
+        books.forget(&source);
         self.pipeline.positions.begin(&source, begin.decided.as_ref().map(|decided| decided.0));
-        if let Some((next, books)) = begin.decided {
-            self.books.partitions.extend(books);
+        if let Some((next, decided)) = begin.decided {
+            books.partitions.extend(decided);
             self.progress.insert(source, next);
         } else {
             self.progress.remove(&source);
@@ -112,6 +130,7 @@ impl<S: Store, K: Sink> Emitter<S, K> {
         self.commit().await?;
         self.progress.remove(&*end.source);
         self.books.forget(&end.source);
+        self.replays.retain(|_, replayed| replayed.end(&end.source));
         self.pipeline.positions.over(&end.source);
         // Nobody may wait for it any more.
         let _ = end.done.send(());
@@ -160,11 +179,15 @@ impl<S: Store, K: Sink> Emitter<S, K> {
         }
         self.open = open;
         (emission.progress, emission.books) = (self.progress.clone(), self.books.clone());
+        for (replay, replayed) in &self.replays {
+            emission.replays.entry(replay.to_string()).or_default().books = replayed.books.clone();
+        }
         (emission, tally)
     }
 
     fn fold(&mut self, emission: &mut Emission, tally: &mut Tally, decided: &mut Decided) {
-        let Self { halted, progress, books, .. } = self;
+        let Self { halted, progress, books, replays, .. } = self;
+        let books = books_of(books, replays, decided);
         let counts = |source: &str| !halted.contains(source);
         emission.last = decided.sequence;
         for passed in last_of_each(&decided.passed).filter(|passed| counts(&passed.source)) {
@@ -177,35 +200,42 @@ impl<S: Store, K: Sink> Emitter<S, K> {
         }
         let void = self.count_verdicts(tally, decided);
         let counts = |source: &str| !self.halted.contains(source);
+        let (results, dead_letters) = emission.of(decided.replay.as_deref());
         for (alert, mut result) in decided.results.drain(..).filter(|(alert, _)| counts(&decided.sources[*alert])) {
             result.passed.retain(|passed| {
                 !void.iter().any(|(of, filter)| *of == alert && decided.filters.list()[*filter].name == passed.name)
             });
             if !result.passed.is_empty() {
-                emission.results.push(result);
+                results.push(result);
             }
         }
-        emission.dead_letters.extend(decided.dead.iter().filter(|dead| counts(&dead.origin.source)).cloned());
+        dead_letters.extend(decided.dead.iter().filter(|dead| counts(&dead.origin.source)).cloned());
     }
 
     /// Counts what the filters said; gives the answers that do not count, by alert and filter: that filter is suspended by then.
     fn count_verdicts(&mut self, tally: &mut Tally, decided: &Decided) -> Vec<(usize, usize)> {
         let (list, suspend_after) = (decided.filters.list(), self.pipeline.suspend_after);
+        let books = books_of(&mut self.books, &mut self.replays, decided);
         let (mut void, mut answers) = (Vec::new(), vec![Answers::default(); list.len()]);
         for Answer { alert, filter: index, verdict } in &decided.verdicts {
             if self.halted.contains(&*decided.sources[*alert]) {
                 continue;
             }
             let (filter, version) = (&list[*index], list[*index].version());
-            if !self.books.count_verdict(&filter.name, version, *verdict, suspend_after) {
+            if !books.count_verdict(&filter.name, version, *verdict, suspend_after) {
                 void.push((*alert, *index));
                 continue;
             }
             answers[*index].count(*verdict);
-            if *verdict == Verdict::Failed && self.books.suspended(&filter.name, version) {
+            // In a replay its answers do not count any more, and beside it they do.
+            let is_suspended = *verdict == Verdict::Failed && books.suspended(&filter.name, version);
+            if is_suspended && decided.replay.is_none() {
                 tracing::error!(filter = %filter.name, "the filter is suspended: it failed on {suspend_after} alerts in a row");
                 decided.filters.suspend(*index);
             }
+        }
+        if decided.replay.is_some() {
+            return void;
         }
         list.iter().zip(answers).for_each(|(filter, answers)| tally.answered(&filter.name, answers));
         void
@@ -253,6 +283,32 @@ impl Lanes {
     }
 }
 
+impl Replayed {
+    /// With what was counted before.
+    fn of(Counts { filters, dead_letters }: Counts) -> Self {
+        Self { books: Books { filters, dead_letters, ..Books::default() }, inputs: HashSet::new() }
+    }
+
+    /// One input less, if it is of it. Gives whether others are left.
+    fn end(&mut self, input: &str) -> bool {
+        self.books.forget(input);
+        self.inputs.remove(input);
+        !self.inputs.is_empty()
+    }
+}
+
+/// The books that a batch counts in.
+fn books_of<'a>(
+    books: &'a mut Books,
+    replays: &'a mut BTreeMap<Arc<str>, Replayed>,
+    decided: &Decided,
+) -> &'a mut Books {
+    match &decided.replay {
+        None => books,
+        Some(replay) => &mut replays.entry(Arc::clone(replay)).or_default().books,
+    }
+}
+
 /// Of the packets of a batch the last one of each input.
 fn last_of_each(passed: &[Passed]) -> impl Iterator<Item = &Passed> {
     let mut last: HashMap<&str, &Passed> = HashMap::new();
@@ -266,6 +322,10 @@ fn last_of_each(passed: &[Passed]) -> impl Iterator<Item = &Passed> {
 fn measure(stats: &Stats, decided: &Decided, counts: impl Fn(&str) -> bool) {
     let alerts = decided.fates.iter().filter(|fate| counts(&fate.1)).count();
     stats.record(Stage::Emit, alerts, decided.finished.elapsed(), Duration::ZERO);
+    // How old the alerts of a replay are says nothing.
+    if decided.replay.is_some() {
+        return;
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     for passed in decided.passed.iter().filter(|passed| counts(&passed.source)) {
         let since = |sent: i64| now.saturating_sub(u128::try_from(sent).unwrap_or_default());

@@ -265,6 +265,7 @@ impl Inlet {
 
 #[cfg(test)]
 mod tests {
+    use boom_client::progress::Counts;
     use boom_plan::share::StreamShare;
     use tokio::sync::oneshot;
 
@@ -356,7 +357,9 @@ mod tests {
     async fn a_stream_that_has_taken_its_places_keeps_no_other_one_waiting() {
         let mut pipeline = Pipeline::new(4);
         let [a, b] = ["a", "b"].map(|stream| pipeline.entrance.open(stream));
-        let begin = |source: &str| Item::Begin(Begin { source: source.into(), assignment: 1, decided: None });
+        let begin = |source: &str| {
+            Item::Begin(Begin { source: source.into(), assignment: 1, decided: None, counts: Counts::default() })
+        };
         b.try_send(begin("b")).unwrap();
         assert!(matches!(pipeline.next().await, Some(Next::Begin(..))));
         send(&a, "a", 0..40);
@@ -377,7 +380,8 @@ mod tests {
         let end = End { source: "a".into(), done: oneshot::channel().0 };
         a.try_send(Item::End(end)).unwrap();
         send(&a, "a", 2..3);
-        a.try_send(Item::Begin(Begin { source: "a".into(), assignment: 1, decided: None })).unwrap();
+        a.try_send(Item::Begin(Begin { source: "a".into(), assignment: 1, decided: None, counts: Counts::default() }))
+            .unwrap();
         send(&a, "a", 7..9);
         drop((a, std::mem::replace(&mut pipeline.entrance, entrance(1).0)));
         assert_eq!(pipeline.batch().await.0, "a 0,1");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use boom_client::progress::Counts;
 use tokio::sync::oneshot;
 
 use crate::books;
@@ -27,6 +28,8 @@ pub struct Begin {
     pub assignment: u64,
     /// How far it has been decided, and its books, if something of it has.
     pub decided: Option<(u64, Vec<books::Partition>)>,
+    /// What this producer has counted of its replay before, if it is of one.
+    pub counts: Counts,
 }
 
 /// The end of an input.

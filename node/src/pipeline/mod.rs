@@ -15,6 +15,7 @@ mod intake;
 mod item;
 pub(crate) mod jobs;
 mod order;
+mod replays;
 mod room;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,8 @@ pub use self::intake::{Entrance, Intake, entrance};
 use self::intake::{Making, Next};
 pub use self::item::{Begin, End, Item};
 use self::order::{Turn, Turns};
+use self::replays::Replay;
+pub use self::replays::Replays;
 use self::room::Room;
 use crate::books::{Books, Fate, Verdict};
 use crate::compute::{Compute, Panicked};
@@ -74,8 +77,10 @@ pub struct Pipeline<S> {
     pub decoder: Arc<Decoder>,
     /// Where writer schemas come from that the decoder does not have; none: from nowhere.
     pub schemas: Option<Arc<Schemas>>,
-    /// Documents.
+    /// Documents, of all that is no replay.
     pub store: S,
+    /// The replays, with their documents.
+    pub replays: Arc<Replays<S>>,
     /// Matches, scores, properties.
     pub enricher: Arc<Enricher>,
     /// Filters: each batch takes those that hold when it comes to them.
@@ -185,6 +190,8 @@ struct Passed {
 /// A batch with its fate, not yet committed.
 struct Decided {
     sequence: Sequence,
+    /// The replay that it is of.
+    replay: Option<Arc<str>>,
     arrived: Instant,
     finished: Instant,
     passed: Vec<Passed>,
@@ -196,6 +203,12 @@ struct Decided {
     results: Vec<(usize, ResultRecord)>,
     dead: Vec<DeadLetter>,
     _place: Place,
+}
+
+/// What a batch is of. Taken down before anything of the stream may end: to the end it keeps the store that it began with.
+struct Of<S> {
+    stream: Arc<str>,
+    replay: Option<Replay<S>>,
 }
 
 /// The place of a batch among those that may be under way; it is free again when this is dropped.
@@ -270,7 +283,8 @@ impl<S: Store> Pipeline<S> {
         self.stats.in_flight.fetch_add(1, Ordering::Relaxed);
         let place = Place { stats: Arc::clone(&self.stats), _in_room: in_room };
         let span = tracing::debug_span!("batch", sequence, %stream, packets = packets.len());
-        tokio::spawn(Arc::clone(self).batch(sequence, (stream, packets), turn, place).instrument(span))
+        let of = Of { replay: self.replays.of(&stream), stream };
+        tokio::spawn(Arc::clone(self).batch(sequence, (of, packets), turn, place).instrument(span))
     }
 }
 

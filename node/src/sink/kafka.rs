@@ -5,14 +5,17 @@
 //! - A dead letter is the packet's bytes, with headers that say why and where from (`boom_client::deadletters`).
 //! - The progress and the books are written of the partitions of which something was decided since the last commit, and of no others: they may
 //!   be another node's by now.
+//! - What is of a replay goes to topics of its own, `RESULTS.NAME` and `DEAD_LETTERS.NAME`, in the same transaction.
 //!
 //! There is one producer. Who opens a sink of its name, or calls [`fence`], has it fenced: it can commit nothing any more and says
 //! [`Error::Fenced`]. A transaction that stays open longer than its timeout is aborted by Kafka, which fences as well.
 
+mod erase;
 mod producer;
 mod progress;
 mod topics;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +27,7 @@ use super::{Emission, Sink};
 use crate::compute::{Compute, Panicked};
 use crate::stage::DeadLetter;
 use crate::stage::record::{self, Provenance, ResultRecord, SCHEMA};
+use crate::tally::stream_of;
 use boom_client::deadletters::Headers;
 use boom_client::kafka::{Connection, Stopped};
 pub use boom_client::progress::{Committed, Counts, Decided};
@@ -69,6 +73,13 @@ impl Config {
             transaction_timeout: Duration::from_secs(60),
         }
     }
+
+    /// The same with the topics that are of a replay alone.
+    #[must_use]
+    pub fn of_replay(&self, replay: &str) -> Self {
+        let of = |topic: &str| format!("{topic}.{replay}");
+        Self { results: of(&self.results), dead_letters: of(&self.dead_letters), ..self.clone() }
+    }
 }
 
 /// Why something was not committed. That Kafka is away is none: that is waited for.
@@ -97,6 +108,14 @@ pub enum Error {
     /// A topic can not be made.
     #[error("the topic {topic} can not be made: {problem}")]
     Topic {
+        /// Which.
+        topic: String,
+        /// Why.
+        problem: String,
+    },
+    /// A topic can not be deleted.
+    #[error("the topic {topic} can not be deleted: {problem}")]
+    Kept {
         /// Which.
         topic: String,
         /// Why.
@@ -201,6 +220,28 @@ pub async fn fence(connection: &Connection, name: &str, stop: CancellationToken)
     blocking(move || Producer::open(&connection, &name, Duration::from_secs(60), &stop).map(drop)).await
 }
 
+/// Makes the topics of a replay, as far as they are missing.
+///
+/// # Errors
+/// The settings are wrong, a topic can not be made, or `stop`.
+pub async fn make_replay(config: &Config, replay: &str, stop: CancellationToken) -> Result<(), Error> {
+    let of = config.of_replay(replay);
+    blocking(move || topics::make(&of, &stop)).await
+}
+
+/// Erases what is of a replay: its topics, and its records in the topic of the progress. What is gone already is as good.
+///
+/// # Errors
+/// The settings are wrong, it is refused, or `stop`.
+pub async fn erase_replay(config: &Config, replay: &str, stop: CancellationToken) -> Result<(), Error> {
+    let (config, replay) = (config.clone(), replay.to_owned());
+    blocking(move || {
+        topics::delete(&config.of_replay(&replay), &stop)?;
+        erase::forget(&config, &replay, &stop)
+    })
+    .await
+}
+
 /// All that is committed in a progress topic.
 ///
 /// # Errors
@@ -219,9 +260,16 @@ impl Sink for Kafka {
 
     /// Returns when Kafka has committed; waits for it as long as it is away. Run it to its end: who drops it does not know what became of it.
     async fn commit(&mut self, mut emission: Emission) -> Result<(), Error> {
-        let results = std::mem::take(&mut emission.results);
-        let (config, provenance) = (Arc::clone(&self.config), Arc::clone(&self.provenance));
-        let records = self.compute.run(move || encode(&results, &provenance, &config.results)).await??;
+        let mut results = vec![(self.config.results.clone(), std::mem::take(&mut emission.results))];
+        for (replay, replayed) in &mut emission.replays {
+            results.push((self.config.of_replay(replay).results, std::mem::take(&mut replayed.results)));
+        }
+        let provenance = Arc::clone(&self.provenance);
+        let encode = move || {
+            let records = results.iter().map(|(topic, results)| encode(results, &provenance, topic));
+            records.collect::<Result<Vec<_>, _>>()
+        };
+        let records = self.compute.run(encode).await??.into_iter().flatten().collect();
         let (config, output) = (Arc::clone(&self.config), Arc::clone(&self.output));
         let write = move || output.lock().expect("nobody panics with the output").commit(&config, &emission, records);
         blocking(write).await
@@ -238,14 +286,27 @@ impl Output {
             });
         }
         records.extend(emission.dead_letters.iter().map(|letter| dead_letter(letter, &config.dead_letters)));
+        for (replay, replayed) in &emission.replays {
+            let topic = config.of_replay(replay).dead_letters;
+            records.extend(replayed.dead_letters.iter().map(|letter| dead_letter(letter, &topic)));
+        }
         let json = |key: String, value: serde_json::Result<Vec<u8>>| {
             let payload = value.map_err(|error| Error::Encode(error.to_string()))?;
             Ok::<_, Error>(Record { topic: config.progress.clone(), key, payload, headers: None })
         };
         for (partition, time) in &emission.touched {
             let Some(next) = emission.progress.get(partition) else { continue };
-            let decided = progress::decided(partition, *next, *time, &emission.books);
+            let replayed = emission.replays.get(stream_of(partition));
+            let books = replayed.map_or(&emission.books, |replayed| &replayed.books);
+            let decided = progress::decided(partition, *next, *time, books);
             records.push(json(partition.clone(), serde_json::to_vec(&decided))?);
+        }
+        // Those of a replay with each of its commits: they may have been erased since.
+        let touched: BTreeSet<&str> = emission.touched.keys().map(|partition| stream_of(partition)).collect();
+        for (replay, replayed) in emission.replays.iter().filter(|(replay, _)| touched.contains(replay.as_str())) {
+            let name = boom_client::progress::in_replay(&config.name, replay);
+            let counts = serde_json::to_vec(&progress::counts(&replayed.books));
+            records.push(json(boom_client::progress::producer_key(&name), counts)?);
         }
         let counts = progress::counts(&emission.books);
         if counts != self.counts {

@@ -31,8 +31,34 @@ pub struct Emission {
     /// The inputs of which something was decided since the commit before, each with the time of its last packet, Unix milliseconds, where it has
     /// one.
     pub touched: BTreeMap<String, Option<i64>>,
-    /// The books with this.
+    /// The books with this, of all that is no replay.
     pub books: Books,
+    /// What is of replays, by their names.
+    pub replays: BTreeMap<String, Replayed>,
+}
+
+/// What of a commit is of a replay: it goes elsewhere than all else.
+#[derive(Debug, Clone, Default)]
+pub struct Replayed {
+    /// What passed.
+    pub results: Vec<ResultRecord>,
+    /// What gave no alert.
+    pub dead_letters: Vec<DeadLetter>,
+    /// Its books with this.
+    pub books: Books,
+}
+
+impl Emission {
+    /// The results and dead letters of a replay, or of all that is none.
+    pub(crate) fn of(&mut self, replay: Option<&str>) -> (&mut Vec<ResultRecord>, &mut Vec<DeadLetter>) {
+        match replay {
+            None => (&mut self.results, &mut self.dead_letters),
+            Some(replay) => {
+                let replayed = self.replays.entry(replay.to_owned()).or_default();
+                (&mut replayed.results, &mut replayed.dead_letters)
+            }
+        }
+    }
 }
 
 /// The port.

@@ -48,6 +48,9 @@ pub struct Config {
     pub queue_bytes: usize,
     /// The weights of the streams.
     pub shares: Arc<Shares>,
+    /// Of a replay the first time that is not read any more, milliseconds since 1970. What is decided of a replay is not committed in the group:
+    /// that is where its stream is.
+    pub until: Option<i64>,
     /// Where it says how far it is, and learns what is decided.
     pub positions: Arc<Positions>,
     /// Where it counts.
@@ -58,7 +61,8 @@ impl Config {
     /// That cluster and group, with 64 MiB that may wait, and with positions and counters that nobody else sees.
     pub fn new(connection: Connection, group: &str) -> Self {
         let (shares, positions, counters) = Default::default();
-        Self { connection, group: group.to_owned(), queue_bytes: 64 << 20, shares, positions, counters }
+        let (group, queue_bytes) = (group.to_owned(), 64 << 20);
+        Self { connection, group, queue_bytes, shares, until: None, positions, counters }
     }
 }
 
@@ -248,7 +252,8 @@ impl Kafka {
         config.counters.opened(&queue);
         let (watch, begun) = unbounded();
         let (positions, counters) = (Arc::clone(&config.positions), Arc::clone(&config.counters));
-        let watcher = Watcher::new(Arc::clone(&open), positions, counters, (Arc::clone(&queue), commands.clone()))?;
+        let (queued, is_replay) = ((Arc::clone(&queue), commands.clone()), config.until.is_some());
+        let watcher = Watcher::new(Arc::clone(&open), positions, counters, queued, is_replay)?;
         // Nobody waits for it: it ends when it has said what there is to say after the poller has ended.
         thread("kafka-watch", move || watcher.run(&begun))?;
         let poller = Poller::new(open, Arc::clone(&queue), (orders, events, watch), config)?;

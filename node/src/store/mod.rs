@@ -40,6 +40,15 @@ pub enum Order {
     Object,
 }
 
+/// A store beside which replays can have their documents, each apart from all else.
+pub trait Replaying: Store + Sized {
+    /// The store of a replay, empty unless the replay has begun before.
+    fn replay(&self, replay: &str) -> impl Future<Output = Result<Self, Error>> + Send;
+
+    /// Erases all documents of a replay. What is gone already is as good.
+    fn erase(&self, replay: &str) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
 /// The port.
 pub trait Store: Send + Sync + 'static {
     /// The order in which batches are given to `ingest`.

@@ -17,6 +17,7 @@ mod names;
 mod object;
 mod open;
 mod read;
+mod replay;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -140,6 +141,7 @@ pub struct MongoDb(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    config: Config,
     connection: Connection,
     shelf: Shelf,
     cache: Mutex<Cache>,

@@ -72,7 +72,9 @@ fn whole() -> v1::Plan {
     let share = v1::StreamShare { stream: "ztf".into(), weight: 2, stages: Vec::new() };
     let quotas = v1::NodeQuotas { node: "a".into(), capacity: 3, stages: vec![quota], streams: vec![share] };
     let orders = Some(v1::Orders::default());
-    v1::Plan { format: 1, term: 3, version: 1, owners: vec![assignment], quotas: vec![quotas], orders }
+    let by = Some(v1::Producer { node: "a".into(), incarnation: 1 });
+    let erasures = vec![v1::Erasure { stream: "again".into(), by, since: 1, fence: Vec::new() }];
+    v1::Plan { format: 1, term: 3, version: 1, owners: vec![assignment], quotas: vec![quotas], orders, erasures }
 }
 
 /// What is said of the plan after a change.
@@ -109,6 +111,8 @@ fn what_is_not_a_plan_is_refused_with_the_field() {
             "`NodeQuotas.streams` has ztf twice",
         ),
         (refusal(|plan| plan.owners.push(plan.owners[0].clone())), "`Plan.owners` has ztf/t/0 twice"),
+        (refusal(|plan| plan.erasures[0].by = None), "`Erasure.by` is missing"),
+        (refusal(|plan| plan.erasures.push(plan.erasures[0].clone())), "`Plan.erasures` has again twice"),
         (refusal(|plan| plan.quotas.push(plan.quotas[0].clone())), "`Plan.quotas` has a twice"),
         (
             refusal(|plan| plan.format = 2),

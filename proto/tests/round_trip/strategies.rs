@@ -8,6 +8,7 @@ use boom_plan::orders::{Bounds, Limits, Mode, OperatorCommand, Orders, Start, St
 use boom_plan::plan::{Assignment, FORMAT, Ownership, Plan};
 use boom_plan::quota::{NodeQuotas, Quota, QuotaReason, Stage};
 use boom_plan::reason::Reason;
+use boom_plan::replay::{Erasure, Replay};
 use boom_plan::share::StreamShare;
 use boom_plan::time::Span;
 use boom_proto::node::{FromLeader, FromNode};
@@ -61,6 +62,7 @@ fn reason() -> impl Strategy<Value = Reason> {
         Just(Reason::StreamRemoved),
         Just(Reason::TopicGone),
         any::<u64>().prop_map(|at| Reason::NightOver { at: Offset(at) }),
+        any::<u64>().prop_map(|at| Reason::ReplayOver { at: Offset(at) }),
         any::<u32>().prop_map(|others| Reason::NoneTakes { others }),
     ]
 }
@@ -100,10 +102,12 @@ fn quotas() -> impl Strategy<Value = NodeQuotas> {
 fn stream() -> impl Strategy<Value = Stream> {
     let start = prop_oneof![Just(Start::Earliest), Just(Start::Latest), any::<u64>().prop_map(Start::At)];
     let topics = select(vec!["lsst-alerts-v11", "ztf_{YYYYMMDD}_programid{1,2,3}", "winter_{date}"]);
-    ("[A-Z]{1,5}", "\\PC{1,5}", topics, start, any::<bool>(), bounds()).prop_map(
-        |(survey, cluster, topics, start, paused, bounds)| {
+    let replay = (stream_id(), any::<u64>(), any::<bool>());
+    let replay = of(replay.prop_map(|(of, to, removing)| Replay { of, to, removing }));
+    ("[A-Z]{1,5}", "\\PC{1,5}", topics, start, any::<bool>(), bounds(), replay).prop_map(
+        |(survey, cluster, topics, start, paused, bounds, replay)| {
             let topics = topics.parse().unwrap();
-            Stream { survey, cluster, topics, start, paused, bounds }
+            Stream { survey, cluster, topics, start, paused, bounds, replay }
         },
     )
 }
@@ -118,10 +122,13 @@ fn orders() -> impl Strategy<Value = Orders> {
 
 pub(crate) fn plan() -> impl Strategy<Value = Plan> {
     let owners = btree_map(partition(), assignment(), 0..6);
-    (any::<u64>(), any::<u64>(), owners, btree_map(node(), quotas(), 0..4), orders()).prop_map(
-        |(term, version, owners, quotas, orders)| {
+    let erasure = (producer(), any::<u64>(), btree_set(producer(), 0..3));
+    let erasure = erasure.prop_map(|(by, since, fence)| Erasure { by, since: PlanVersion(since), fence });
+    let erasures = btree_map(stream_id(), erasure, 0..3);
+    (any::<u64>(), any::<u64>(), owners, btree_map(node(), quotas(), 0..4), orders(), erasures).prop_map(
+        |(term, version, owners, quotas, orders, erasures)| {
             let (term, version) = (Term(term), PlanVersion(version));
-            Plan { format: FORMAT, term, version, owners, quotas, orders }
+            Plan { format: FORMAT, term, version, owners, quotas, orders, erasures }
         },
     )
 }
@@ -146,17 +153,20 @@ fn hand_over() -> impl Strategy<Value = HandOver> {
 
 fn report() -> impl Strategy<Value = Report> {
     let state = select(vec![HoldState::Starting, HoldState::Running, HoldState::Releasing]);
-    let holding = (state, of(any::<u64>()), of(any::<u64>())).prop_map(|(state, next, behind)| Holding {
+    let numbers = (of(any::<u64>()), of(any::<u64>()), of(any::<u64>()));
+    let holding = (state, numbers).prop_map(|(state, (next, behind, until))| Holding {
         state,
         next: next.map(Offset),
         behind: behind.map(Span),
+        until: until.map(Offset),
     });
+    let erased = btree_map(stream_id(), any::<u64>().prop_map(PlanVersion), 0..3);
     let holds = btree_map(partition(), holding, 0..5);
     let stages = btree_map(stage(), load(), 0..4);
-    (producer(), any::<u64>(), of(any::<u64>()), any::<bool>(), holds, stages).prop_map(
-        |(who, sequence, seen, leaving, holds, stages)| {
+    (producer(), any::<u64>(), of(any::<u64>()), any::<bool>(), holds, stages, erased).prop_map(
+        |(who, sequence, seen, leaving, holds, stages, erased)| {
             let (sequence, seen) = (Sequence(sequence), seen.map(PlanVersion));
-            Report { who, sequence, seen, leaving, holds, stages }
+            Report { who, sequence, seen, leaving, holds, stages, erased }
         },
     )
 }
@@ -199,6 +209,8 @@ pub(crate) fn from_leader() -> impl Strategy<Value = FromLeader> {
 pub(crate) fn command() -> impl Strategy<Value = OperatorCommand> {
     prop_oneof![
         (stream_id(), stream()).prop_map(|(id, stream)| OperatorCommand::AddStream(id, stream)),
+        (stream_id(), stream_id(), any::<u64>(), any::<u64>())
+            .prop_map(|(name, of, from, to)| { OperatorCommand::ReplayStream { name, of, from, to } }),
         stream_id().prop_map(OperatorCommand::RemoveStream),
         stream_id().prop_map(OperatorCommand::PauseStream),
         stream_id().prop_map(OperatorCommand::ResumeStream),

@@ -41,7 +41,7 @@ impl Coordinators {
 fn stream(survey: &str, topics: &str) -> Stream {
     let (survey, cluster) = (survey.to_owned(), "kafka".to_owned());
     let topics = topics.parse().expect("it is a name");
-    Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds: Bounds::default() }
+    Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds: Bounds::default(), replay: None }
 }
 
 impl World {

@@ -196,7 +196,7 @@ impl World {
         }
         let position = |((_, partition), task): (&(ProducerName, Partition), &Task)| {
             let behind = self.kafka.age(partition, task.next, self.now).unwrap_or_default();
-            (partition.clone(), Position { next: Offset(task.next), behind: Some(Span(behind)) })
+            (partition.clone(), Position { next: Offset(task.next), behind: Some(Span(behind)), until: None })
         };
         let positions = self.nodes.0[i].tasks.iter().map(position).collect();
         let stages = self.nodes.0[i].bench.loads(self.now);
@@ -284,6 +284,11 @@ impl World {
             }
             // Streams share a node inside it, where nothing is simulated.
             Action::Do(_, Step::Share { .. }) => {}
+            Action::Do(who, Step::Erase { stream, since, .. }) => {
+                self.note(|| format!("{who} erases {stream}"));
+                let event = Event::ToNode(i, NodeEvent::Erased { who, stream, since });
+                self.after(50, event);
+            }
             Action::Abandon(who) => {
                 self.note(|| format!("{who} abandons all"));
                 self.nodes.0[i].tasks.retain(|(owner, _), _| *owner != who);

@@ -197,6 +197,7 @@ async fn what_strangers_cost_is_bounded() {
         leaving: false,
         holds: Default::default(),
         stages: Default::default(),
+        erased: Default::default(),
     }));
     for wrong in [v1::NodeMessage::default(), report] {
         let mut said = client.session(tokio_stream::iter([wrong])).await.unwrap().into_inner();

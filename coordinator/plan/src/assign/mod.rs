@@ -17,6 +17,7 @@ use crate::id::{NodeId, Partition};
 use crate::plan::{Assignment, Plan};
 use crate::quota::NodeQuotas;
 use crate::reason::Reason;
+use crate::replay::erasures;
 use crate::share::shares;
 
 /// The plan for the facts: `current` itself, if it needs no change, else the next version.
@@ -25,6 +26,7 @@ pub fn assign(facts: &Facts<'_>, current: &Plan) -> Plan {
     let next = Plan {
         version: current.version.next(),
         quotas: quotas(facts, current, &owners),
+        erasures: erasures(facts, current, &owners),
         owners,
         orders: facts.orders.clone(),
         ..Plan::empty(current.term)
@@ -34,7 +36,10 @@ pub fn assign(facts: &Facts<'_>, current: &Plan) -> Plan {
 
 fn owners(facts: &Facts<'_>, current: &Plan) -> BTreeMap<Partition, Assignment> {
     let mut loads = Loads::of(facts);
-    let partitions: BTreeSet<&Partition> = current.owners.keys().chain(facts.partitions.keys()).collect();
+    // Of a replay that is erased every producer is fenced, and nobody needs to know its partitions any more.
+    let is_erased = |id| current.erasures.contains_key(id) && !facts.orders.streams.contains_key(id);
+    let known = current.owners.keys().filter(|partition| !is_erased(&partition.stream));
+    let partitions: BTreeSet<&Partition> = known.chain(facts.partitions.keys()).collect();
     let mut slots: Vec<Slot<'_>> =
         partitions.into_iter().map(|partition| Slot::resolve(partition, facts, current, &loads)).collect();
     loads.place(&mut slots);

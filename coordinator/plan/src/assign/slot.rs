@@ -191,6 +191,7 @@ fn is_revoked_already(before: &Ownership, after: &Ownership) -> bool {
 }
 
 fn is_about_demand(reason: &Reason) -> bool {
-    use Reason::{NightOver, NoneTakes, StreamPaused, StreamRemoved, TopicGone};
-    matches!(reason, StreamPaused | StreamRemoved | TopicGone | NightOver { .. } | NoneTakes { .. })
+    use Reason::{NightOver, NoneTakes, ReplayOver, StreamPaused, StreamRemoved, TopicGone};
+    let is_through = matches!(reason, NightOver { .. } | ReplayOver { .. });
+    is_through || matches!(reason, StreamPaused | StreamRemoved | TopicGone | NoneTakes { .. })
 }

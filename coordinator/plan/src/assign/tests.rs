@@ -30,7 +30,7 @@ struct World {
 fn stream(topics: &str) -> Stream {
     let (survey, cluster) = ("ZTF".to_owned(), "ipac".to_owned());
     let topics = topics.parse().unwrap();
-    Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds: Bounds::default() }
+    Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds: Bounds::default(), replay: None }
 }
 
 fn producer(node: u32, incarnation: u64) -> ProducerName {
@@ -68,7 +68,15 @@ impl World {
     fn report_of(&mut self, who: &ProducerName, leaving: bool) -> Report {
         self.sequence += 1;
         let (sequence, seen) = (Sequence(self.sequence), Some(self.plan.version));
-        Report { who: who.clone(), sequence, seen, leaving, holds: self.holds[who].clone(), stages: BTreeMap::new() }
+        Report {
+            who: who.clone(),
+            sequence,
+            seen,
+            leaving,
+            holds: self.holds[who].clone(),
+            stages: BTreeMap::new(),
+            erased: BTreeMap::new(),
+        }
     }
 
     fn join(&mut self, who: ProducerName, cores: u32) {
@@ -101,7 +109,7 @@ impl World {
         for (who, holds) in &mut self.holds {
             let owned =
                 self.plan.owners.iter().filter(|(_, entry)| entry.state == Ownership::Owned { owner: who.clone() });
-            let held = Holding { state: HoldState::Running, next: Some(Offset(0)), behind: None };
+            let held = Holding { state: HoldState::Running, next: Some(Offset(0)), behind: None, until: None };
             *holds = owned.map(|(partition, _)| (partition.clone(), held)).collect();
         }
         self.report();
@@ -581,4 +589,122 @@ fn versions_count_up_by_one_and_only_when_something_changes() {
     assert_eq!(world.plan.version, PlanVersion(1));
     assert!(!world.step());
     assert_eq!(world.plan.version, PlanVersion(1));
+}
+
+/// What is planned of the partitions of the replay.
+fn replayed(world: &World) -> Vec<String> {
+    let entries = world.plan.owners.iter().filter(|(partition, _)| partition.stream.as_str() == "again");
+    entries.map(|(partition, entry)| format!("{partition}: {entry}")).collect()
+}
+
+/// A replay of two partitions, whose windows end at 20, on two nodes that run everything.
+fn replaying() -> World {
+    let mut world = World::new(2);
+    let ordered = crate::orders::OperatorCommand::ReplayStream {
+        name: "again".parse().unwrap(),
+        of: "ztf".parse().unwrap(),
+        from: 1,
+        to: 2,
+    };
+    world.ends = [(0, 200_000), (1, 200_000)].into();
+    world.orders.take(ordered, &Default::default()).unwrap();
+    world.order();
+    world.list();
+    (0..2).for_each(|node| world.join(producer(node, 1), 1));
+    while world.step() {
+        world.obey();
+    }
+    world
+}
+
+/// The nodes say how far the replay is: for both partitions.
+fn replay_is_at(world: &mut World, next: u64) {
+    for (partition, held) in world.holds.values_mut().flatten() {
+        if partition.stream.as_str() == "again" {
+            (held.next, held.until) = (Some(Offset(next)), Some(Offset(20)));
+        }
+    }
+    world.report();
+}
+
+#[test]
+fn a_replay_is_read_until_its_window_is_through_and_a_new_leader_knows_that_it_is() {
+    let mut world = replaying();
+    replay_is_at(&mut world, 19);
+    assert!(!world.step(), "there is one alert left: {:?}", replayed(&world));
+    replay_is_at(&mut world, 20);
+    while world.step() {
+        world.obey();
+    }
+    let through = ["again/night/0", "again/night/1"]
+        .map(|partition| format!("{partition}: unplaced, because its window is through at 20"));
+    assert_eq!(replayed(&world), through);
+    let mut fleet = Fleet::new(Timing::default(), Span(10_000));
+    fleet.apply(Observation::Loaded(world.plan.clone()), world.now);
+    assert_eq!(assign(&Facts::of(&fleet, &BTreeMap::new()), &world.plan).owners, world.plan.owners);
+}
+
+#[test]
+fn what_waits_in_a_replay_counts_neither_as_lag_nor_as_load() {
+    let mut world = replaying();
+    let behind = Some(Span(9_000_000));
+    for (partition, held) in world.holds.values_mut().flatten() {
+        match partition.stream.as_str() {
+            "again" => (held.until, held.behind) = (Some(Offset(90_000)), behind),
+            _ => held.next = Some(Offset(199_990)),
+        }
+    }
+    world.report();
+    let memory = Memory::default();
+    let load = Load::of(&world.fleet, &world.plan, &memory);
+    assert_eq!((load.waiting, load.nodes.values().map(|node| node.behind).max()), (20, Some(Span(0))));
+    assert_eq!(world.fleet.lag(Some(&"again".parse().unwrap())).alerts, 180_000);
+    world.ends = [(0, 300_000), (1, 300_000)].into();
+    world.now = world.now + Span(1000);
+    world.list();
+    assert_eq!(world.fleet.arriving(), 200_000, "what comes is counted once");
+    assert!(!world.step(), "and moves nothing");
+}
+
+#[test]
+fn a_replay_that_is_removed_is_erased_by_one_node_when_nobody_has_a_partition_of_it_any_more() {
+    let mut world = replaying();
+    let dead = world.plan.owners[&"again/night/0".parse::<Partition>().unwrap()].state.owner().unwrap().clone();
+    world.kill(&dead);
+    let again = "again".parse().unwrap();
+    world
+        .orders
+        .take(crate::orders::OperatorCommand::RemoveStream("again".parse().unwrap()), &Default::default())
+        .unwrap();
+    world.order();
+    assert!(world.step());
+    assert!(world.plan.erasures.is_empty(), "one node still has a partition: {:?}", replayed(&world));
+    world.obey();
+    assert!(world.step());
+    let by = world.holds.keys().next().unwrap().clone();
+    let erasure = world.plan.erasures[&again].clone();
+    assert_eq!(erasure.to_string(), format!("erased by {by}; fences {dead}"));
+    assert_eq!(world.plan.part_of(&by).erasures.len(), 1);
+    // That one dies over it, and another one does it again.
+    world.join(producer(7, 1), 1);
+    world.kill(&by);
+    while world.step() {
+        world.obey();
+    }
+    let next = &world.plan.erasures[&again];
+    assert!(next.since > erasure.since && next.by == producer(7, 1));
+    assert_eq!(next.fence, [dead, by].into());
+    let mut report = world.report_of(&producer(7, 1), false);
+    report.erased.insert("again".parse().unwrap(), erasure.since);
+    world.fleet.apply(Observation::Reported(report), world.now);
+    assert!(world.fleet.erased(&world.plan).is_empty(), "it was told to do it later than that");
+    let mut report = world.report_of(&producer(7, 1), false);
+    report.erased.insert("again".parse().unwrap(), world.plan.erasures[&again].since);
+    world.fleet.apply(Observation::Reported(report), world.now);
+    assert_eq!(world.fleet.erased(&world.plan), ["again".parse().unwrap()]);
+    world.orders.erased(&"again".parse().unwrap());
+    world.fleet.forget_stream(&"again".parse().unwrap());
+    world.order();
+    assert!(world.step());
+    assert!(world.plan.erasures.is_empty() && replayed(&world).is_empty(), "{}", world.plan);
 }

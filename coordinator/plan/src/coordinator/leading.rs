@@ -280,6 +280,7 @@ impl Leading {
         if !self.needs_plan || now < self.plan_at || !matches!(self.store, Store::Idle) {
             return;
         }
+        self.forget_erased(now, actions);
         (self.needs_plan, self.joining, self.plan_at) = (false, None, now + config.pace);
         let Decision { quotas, memory, .. } = self.decide(config, now);
         let next = assign(&Facts::of(&self.fleet, &quotas), &self.plan);
@@ -288,6 +289,19 @@ impl Leading {
             self.reply_to_orders(actions);
         } else {
             self.commit(next, requests, actions);
+        }
+    }
+
+    /// Replays of which nothing is left are streams no more.
+    fn forget_erased(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let erased = self.fleet.erased(&self.plan);
+        if !erased.is_empty() {
+            let mut orders = self.fleet.orders().clone();
+            for id in &erased {
+                orders.erased(id);
+                self.fleet.forget_stream(id);
+            }
+            self.observe(Observation::Ordered(orders), now, actions);
         }
     }
 

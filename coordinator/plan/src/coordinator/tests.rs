@@ -14,6 +14,7 @@ struct Desk {
     now: u64,
     stored: Option<Plan>,
     sequence: u64,
+    erased: BTreeMap<StreamId, PlanVersion>,
 }
 
 fn who(text: &str) -> ProducerName {
@@ -23,12 +24,18 @@ fn who(text: &str) -> ProducerName {
 fn stream(topics: &str) -> Stream {
     let (survey, cluster) = ("ZTF".to_owned(), "ipac".to_owned());
     let topics = topics.parse().unwrap();
-    Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds: Bounds::default() }
+    Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds: Bounds::default(), replay: None }
 }
 
 impl Desk {
     fn new(stored: Option<Plan>) -> Self {
-        let mut desk = Self { coordinator: Coordinator::new(Config::default()), now: 0, stored, sequence: 0 };
+        let mut desk = Self {
+            coordinator: Coordinator::new(Config::default()),
+            now: 0,
+            stored,
+            sequence: 0,
+            erased: BTreeMap::new(),
+        };
         desk.on(Event::StreamsChanged([("ztf".parse().unwrap(), stream("ztf_{date}"))].into()));
         desk
     }
@@ -85,7 +92,7 @@ impl Desk {
         self.sequence += 1;
         let mine = Ownership::Owned { owner: who(node) };
         let entries = self.stored.iter().flat_map(|plan| &plan.owners);
-        let held = Holding { state: HoldState::Running, next: Some(Offset(next)), behind: None };
+        let held = Holding { state: HoldState::Running, next: Some(Offset(next)), behind: None, until: None };
         let holds =
             entries.filter(|(_, entry)| entry.state == mine).map(|(partition, _)| (partition.clone(), held)).collect();
         let seen = self.stored.as_ref().map(|plan| plan.version);
@@ -96,6 +103,7 @@ impl Desk {
             leaving: false,
             holds,
             stages: BTreeMap::new(),
+            erased: self.erased.clone(),
         }
     }
 
@@ -161,8 +169,13 @@ fn sent(actions: &[Action]) -> Vec<String> {
 fn a_leader_change_moves_nothing_and_disturbs_nobody() {
     let mut old = leader();
     let before = old.stored.clone().unwrap();
-    let mut new =
-        Desk { coordinator: Desk::new(None).coordinator, now: 777_000, stored: old.stored.take(), sequence: 1000 };
+    let mut new = Desk {
+        coordinator: Desk::new(None).coordinator,
+        now: 777_000,
+        stored: old.stored.take(),
+        sequence: 1000,
+        erased: BTreeMap::new(),
+    };
     new.elect(9);
     let (b, a) = (new.register("b#1"), new.register("a#1"));
     assert_eq!(sent(&b)[0], "welcome b#1 in t9");
@@ -181,8 +194,13 @@ fn a_leader_change_moves_nothing_and_disturbs_nobody() {
 #[test]
 fn a_new_leader_sends_no_plan_before_it_has_committed_one() {
     let mut old = leader();
-    let mut new =
-        Desk { coordinator: Desk::new(None).coordinator, now: 5_000, stored: old.stored.take(), sequence: 1000 };
+    let mut new = Desk {
+        coordinator: Desk::new(None).coordinator,
+        now: 5_000,
+        stored: old.stored.take(),
+        sequence: 1000,
+        erased: BTreeMap::new(),
+    };
     let actions = new.on(Event::ElectionWon { term: Term(9), until: Time(1_000_000) });
     let Some(Action::LoadPlan { request }) = actions.last() else { panic!("it loads: {actions:?}") };
     let loaded = new.on(Event::PlanLoaded { request: *request, plan: new.stored.clone() });
@@ -196,8 +214,13 @@ fn a_new_leader_sends_no_plan_before_it_has_committed_one() {
 fn a_new_leader_waits_for_those_whom_the_plan_names_as_long_as_their_leases_may_last() {
     let mut old = leader();
     let before = old.stored.clone().unwrap();
-    let mut new =
-        Desk { coordinator: Desk::new(None).coordinator, now: 5_000, stored: old.stored.take(), sequence: 1000 };
+    let mut new = Desk {
+        coordinator: Desk::new(None).coordinator,
+        now: 5_000,
+        stored: old.stored.take(),
+        sequence: 1000,
+        erased: BTreeMap::new(),
+    };
     new.elect(9);
     new.register("a#1");
     for _ in 0..69 {
@@ -217,7 +240,7 @@ fn a_new_leader_balances_nothing_before_all_whom_the_plan_names_have_come() {
     let mut old = leader();
     let before = old.stored.clone().unwrap();
     let coordinator = Desk::new(None).coordinator;
-    let mut new = Desk { coordinator, now: 5_000, stored: old.stored.take(), sequence: 1000 };
+    let mut new = Desk { coordinator, now: 5_000, stored: old.stored.take(), sequence: 1000, erased: BTreeMap::new() };
     new.elect(9);
     new.register("a#1");
     new.register("c#1");
@@ -353,8 +376,13 @@ fn an_order_is_answered_when_its_plan_is_committed_and_known_to_the_next_leader(
         "ingest 1, enrich 0 (ordered), filter 1 of 6 workers"
     );
     assert_eq!(sent(&desk.order(set)), ["done"], "it is so already");
-    let mut new =
-        Desk { coordinator: Desk::new(None).coordinator, now: 5_000, stored: desk.stored.take(), sequence: 1000 };
+    let mut new = Desk {
+        coordinator: Desk::new(None).coordinator,
+        now: 5_000,
+        stored: desk.stored.take(),
+        sequence: 1000,
+        erased: BTreeMap::new(),
+    };
     new.elect(9);
     assert_eq!(new.coordinator.fleet().unwrap().orders().quotas[&node][&Stage::Enrich], 0);
 }
@@ -389,8 +417,13 @@ fn a_new_night_is_picked_up_and_the_ended_one_released_when_it_is_drained() {
     let old: Partition = "ztf/ztf_20261124/0".parse().unwrap();
     let of_old = |desk: &Desk| desk.stored.as_ref().unwrap().owners[&old].to_string();
     assert_eq!(of_old(&desk), "unplaced, because its night is over and it is drained at 9");
-    let mut new =
-        Desk { coordinator: Desk::new(None).coordinator, now: 0, stored: desk.stored.clone(), sequence: 1000 };
+    let mut new = Desk {
+        coordinator: Desk::new(None).coordinator,
+        now: 0,
+        stored: desk.stored.clone(),
+        sequence: 1000,
+        erased: BTreeMap::new(),
+    };
     new.elect(9);
     for _ in 0..100 {
         new.register("a#1");
@@ -443,4 +476,30 @@ fn a_second_process_of_one_name_is_refused_while_the_later_one_lives() {
     let refused = ["refuse a#1: a later incarnation of this node is there (do two processes have one name?)"];
     assert_eq!(sent(&desk.hear("a#1", 0)), refused);
     assert_eq!(sent(&desk.register("a#1")), refused);
+}
+
+#[test]
+fn a_replay_is_a_stream_until_its_node_says_that_nothing_of_it_is_left() {
+    let mut desk = Desk::new(None);
+    desk.elect(5);
+    desk.register("a#1");
+    let order = |desk: &mut Desk, command| {
+        let actions = desk.on(Event::OperatorCommand { request: RequestId(9), command });
+        desk.store(actions);
+        (0..8).for_each(|_| drop(desk.tick(200)));
+    };
+    let again: StreamId = "again".parse().unwrap();
+    let (name, of) = (again.clone(), "ztf".parse().unwrap());
+    order(&mut desk, OperatorCommand::ReplayStream { name, of, from: 1, to: 2 });
+    assert!(desk.stored.as_ref().unwrap().orders.streams.contains_key(&again));
+    order(&mut desk, OperatorCommand::RemoveStream(again.clone()));
+    let erasure = desk.stored.as_ref().unwrap().erasures[&again].clone();
+    assert_eq!(erasure.by, who("a#1"));
+    desk.hear("a#1", 0);
+    assert!(desk.stored.as_ref().unwrap().orders.streams.contains_key(&again), "it is not erased yet");
+    desk.erased.insert(again.clone(), erasure.since);
+    desk.hear("a#1", 0);
+    desk.tick(200);
+    let plan = desk.stored.as_ref().unwrap();
+    assert!(plan.erasures.is_empty() && !plan.orders.streams.contains_key(&again), "{plan}");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::{Partition, PlanVersion, ProducerName, Sequence};
+use crate::id::{Partition, PlanVersion, ProducerName, Sequence, StreamId};
 use crate::lease::Timing;
 use crate::message::{Holding, NodeInfo, Report};
 use crate::quota::Stage;
@@ -57,15 +57,17 @@ pub struct Member {
     pub released: BTreeMap<Partition, PlanVersion>,
     /// Its load by stage.
     pub stages: BTreeMap<Stage, StageLoad>,
+    /// The replays that it has erased, with the version of the plan that asked for it.
+    pub erased: BTreeMap<StreamId, PlanVersion>,
 }
 
 impl Member {
     /// One that the plan names.
     pub(super) fn awaited(now: Time) -> Self {
         let (info, sequence) = Default::default();
-        let (holds, released, stages) = Default::default();
+        let (holds, released, stages, erased) = Default::default();
         let (standing, heard, connected) = (Standing::Awaited, now, false);
-        Self { standing, heard, connected, info, sequence, seen: None, leaving: false, holds, released, stages }
+        Self { standing, heard, connected, info, sequence, seen: None, leaving: false, holds, released, stages, erased }
     }
 
     /// Takes a report in, unless it is over or has said something later. Gives whether that may change the plan.
@@ -76,6 +78,7 @@ impl Member {
         let states = |holds: &BTreeMap<Partition, Holding>| holds.values().map(|held| held.state).collect::<Vec<_>>();
         let is_news = self.seen != report.seen
             || self.leaving != report.leaving
+            || self.erased != report.erased
             || !self.holds.keys().eq(report.holds.keys())
             || states(&self.holds) != states(&report.holds);
         (self.heard, self.connected) = (now, true);
@@ -84,6 +87,7 @@ impl Member {
         self.leaving |= report.leaving;
         self.holds.clone_from(&report.holds);
         self.stages.clone_from(&report.stages);
+        self.erased.clone_from(&report.erased);
         self.released.retain(|_, known| Some(*known) > report.seen);
         Some(is_news)
     }

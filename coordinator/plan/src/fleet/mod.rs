@@ -16,6 +16,7 @@ use crate::message::{Refusal, Register, Report};
 use crate::orders::Orders;
 use crate::plan::Plan;
 use crate::reason::Reason;
+use crate::replay::Erasure;
 use crate::time::{Span, Time};
 
 /// Something that changes what is known.
@@ -130,9 +131,15 @@ impl Fleet {
         self.arrivals.values().map(|(_, rate)| rate).sum()
     }
 
-    /// The lag of a stream, or of all.
+    /// Whether a stream is a replay.
+    pub fn is_replay(&self, id: &StreamId) -> bool {
+        self.orders.streams.get(id).is_some_and(|stream| stream.replay.is_some())
+    }
+
+    /// The lag of a stream, or of all but replays, which may wait.
     pub fn lag(&self, of: Option<&StreamId>) -> Lag {
-        let topics = self.topics.iter().filter(|((stream, _), _)| of.is_none_or(|of| of == stream));
+        let counts = |id: &StreamId| of.map_or_else(|| !self.is_replay(id), |of| of == id);
+        let topics = self.topics.iter().filter(|((stream, _), _)| counts(stream));
         topics.flat_map(|(_, facts)| facts.partitions.values()).fold(Lag::default(), Lag::add)
     }
 
@@ -177,9 +184,24 @@ impl Fleet {
         }
     }
 
+    /// The replays of which a plan wants everything erased, and whose node says that it is.
+    pub fn erased(&self, plan: &Plan) -> Vec<StreamId> {
+        let is_done = |(id, erasure): &(&StreamId, &Erasure)| {
+            let member = self.members.get(&erasure.by);
+            member.is_some_and(|member| member.erased.get(*id) == Some(&erasure.since))
+        };
+        plan.erasures.iter().filter(is_done).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Forgets the topics of a stream: one of the same name that comes later is another one.
+    pub fn forget_stream(&mut self, id: &StreamId) {
+        self.topics.retain(|(stream, _), _| stream != id);
+    }
+
     /// Forgets members that are over and that the plan does not name.
     pub fn forget(&mut self, plan: &Plan) {
-        let named: BTreeSet<_> = plan.owners.values().filter_map(|entry| entry.state.owner()).collect();
+        let mut named: BTreeSet<_> = plan.owners.values().filter_map(|entry| entry.state.owner()).collect();
+        named.extend(plan.erasures.values().map(|erasure| &erasure.by));
         self.members.retain(|who, member| !member.standing.is_over() || named.contains(who));
     }
 
@@ -221,9 +243,14 @@ impl Fleet {
             let key = (partition.stream.clone(), partition.topic.clone());
             let topic = TopicFacts { matched, listed: now, is_confirmed: false, partitions: BTreeMap::new() };
             let facts = self.topics.entry(key).or_insert(topic).partitions.entry(partition.number).or_default();
-            if let Reason::NightOver { at } = entry.reason {
-                facts.take(Some(at), Some(at));
+            match entry.reason {
+                Reason::NightOver { at } => drop(facts.take(Some(at), Some(at))),
+                Reason::ReplayOver { at } => drop(facts.take_window(at, Some(at))),
+                _ => {}
             }
+        }
+        for erasure in plan.erasures.values() {
+            self.members.entry(erasure.by.clone()).or_insert_with(|| Member::awaited(now));
         }
     }
 
@@ -257,7 +284,11 @@ impl Fleet {
             self.set_standing(&report.who, Standing::Live, effect);
         }
         for (partition, held) in &report.holds {
-            effect.is_news |= self.position(partition).is_some_and(|facts| facts.take(None, held.next));
+            let Some(facts) = self.position(partition) else { continue };
+            effect.is_news |= match held.until {
+                Some(until) => facts.take_window(until, held.next),
+                None => facts.take(None, held.next),
+            };
         }
     }
 
@@ -297,7 +328,9 @@ impl Fleet {
                 effect.is_news |= !facts.is_confirmed || !facts.partitions.keys().eq(live.ends.keys());
                 (facts.listed, facts.is_confirmed) = (now, true);
                 facts.partitions.retain(|number, _| live.ends.contains_key(number));
-                for (&number, &end) in &live.ends {
+                // A replay ends where its window does.
+                let ends = live.ends.iter().map(|(&number, &end)| (number, end.filter(|_| stream.replay.is_none())));
+                for (number, end) in ends {
                     let before = facts.partitions.get(&number).and_then(|facts| facts.end);
                     came += before.zip(end).map_or(0, |(before, end)| end.0.saturating_sub(before.0));
                     effect.is_news |= facts.partitions.entry(number).or_default().take(end, None);

@@ -25,14 +25,16 @@ pub struct PartitionFacts {
     pub end: Option<Offset>,
     /// The first offset that the progress has not passed.
     pub next: Option<Offset>,
+    /// Of a replay the end of its window.
+    pub until: Option<Offset>,
     /// How far behind it is, in steps, so that small movements change nothing: it rises at once, and falls when a quarter is left.
     pub level: u8,
 }
 
 impl PartitionFacts {
-    /// How many alerts are left, once both ends are known.
+    /// How many alerts are left, once both ends are known: of a replay, in its window.
     pub fn lag(&self) -> Option<u64> {
-        Some(self.end?.0.saturating_sub(self.next?.0))
+        Some(self.until.or(self.end)?.0.saturating_sub(self.next?.0))
     }
 
     /// Takes in what is known now. Gives whether that may change the plan.
@@ -46,6 +48,12 @@ impl PartitionFacts {
             self.level = self.level.clamp(rises, stays);
         }
         before != (self.level, self.lag() == Some(0))
+    }
+
+    /// Takes in where the window of a replay ends. Gives whether that may change the plan.
+    pub(super) fn take_window(&mut self, until: Offset, next: Option<Offset>) -> bool {
+        let is_news = self.until.replace(until) != Some(until);
+        self.take(None, next) || is_news
     }
 
     /// How much it counts beside others.
@@ -99,6 +107,17 @@ mod tests {
         };
         assert_eq!([0, 999, 1_000, 900, 300, 1_100, 249].map(&mut weight), [1, 1, 2, 2, 2, 2, 1]);
         assert_eq!([100_000, 30_000, 24_000, 0].map(&mut weight), [4, 4, 3, 1]);
+    }
+
+    #[test]
+    fn what_is_behind_the_window_of_a_replay_is_not_left_of_it() {
+        let mut facts = PartitionFacts::default();
+        assert!(facts.take_window(Offset(20), Some(Offset(15))));
+        assert_eq!(facts.lag(), Some(5));
+        facts.take(Some(Offset(1_000)), None);
+        assert_eq!(facts.lag(), Some(5), "whatever the topic has");
+        assert!(!facts.take_window(Offset(20), Some(Offset(19))) && facts.take_window(Offset(20), Some(Offset(20))));
+        assert_eq!(facts.lag(), Some(0));
     }
 
     #[test]

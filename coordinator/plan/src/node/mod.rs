@@ -13,12 +13,12 @@ use std::collections::BTreeMap;
 use session::Session;
 
 use crate::fleet::Release;
-use crate::id::{Incarnation, Partition, ProducerName, Sequence, Term};
+use crate::id::{Incarnation, Partition, PlanVersion, ProducerName, Sequence, StreamId, Term};
 use crate::lease::Timing;
 use crate::message::{HoldState, Holding, NodeInfo, Position, Refusal, Register, Report, StageLoad};
 use crate::plan::Plan;
 use crate::quota::Stage;
-use crate::reconcile::{Gate, ReleaseReason, Split, Stale, Step, reconcile};
+use crate::reconcile::{Gate, ReleaseReason, Split, Stale, Step, erasures, reconcile};
 use crate::time::{Span, Time};
 
 /// What a node is told at its start.
@@ -99,6 +99,15 @@ pub enum Event {
         /// Which.
         partition: Partition,
     },
+    /// Nothing of a replay is left.
+    Erased {
+        /// For which incarnation.
+        who: ProducerName,
+        /// Which.
+        stream: StreamId,
+        /// The version of the plan that asked for it.
+        since: PlanVersion,
+    },
     /// Kafka has refused the producer, since another node has fenced it: somebody has given this incarnation up.
     Fenced {
         /// Of which incarnation.
@@ -169,6 +178,8 @@ pub struct Node {
     positions: BTreeMap<Partition, Position>,
     stages: BTreeMap<Stage, StageLoad>,
     split: Split,
+    /// Replays that it erases or has erased, as long as the plan wants it: which version of it first did, and whether it is done.
+    erasures: BTreeMap<StreamId, (PlanVersion, bool)>,
     /// When it is out at the latest, once it is on its way.
     leaving: Option<Time>,
     has_exited: bool,
@@ -181,12 +192,12 @@ impl Node {
     /// to which incarnation the caller knows that all have ended, as one does who holds the node's lock file.
     pub fn new(config: Config, me: ProducerName, ended: Option<Incarnation>) -> Self {
         let (gate, session, sequence, sent, holds) = Default::default();
-        let (positions, stages, split, reported) = Default::default();
+        let (positions, stages, split, erasures, reported) = Default::default();
         let (lease, in_doubt, desired, leaving) = (None, None, None, None);
         let (has_exited, has_news) = (false, false);
         #[rustfmt::skip]
         let node = Self { config, me, ended, gate, session, sequence, sent, lease, in_doubt, desired, holds, positions, stages,
-            split, leaving, has_exited, has_news, reported };
+            split, erasures, leaving, has_exited, has_news, reported };
         node
     }
 
@@ -235,7 +246,9 @@ impl Node {
             Event::Started { who, partition } if who == self.me => self.started(partition),
             Event::Released { who, partition } if who == self.me => self.released(partition, &mut actions),
             Event::Fenced { who } if who == self.me => self.end_incarnation(now, &mut actions),
-            Event::Planned { .. } | Event::Started { .. } | Event::Released { .. } | Event::Fenced { .. } => {}
+            Event::Erased { who, stream, since } if who == self.me => self.erased(&stream, since),
+            Event::Planned { .. } | Event::Started { .. } | Event::Released { .. } => {}
+            Event::Erased { .. } | Event::Fenced { .. } => {}
             Event::Measured { positions, stages } => {
                 self.positions
                     .extend(positions.into_iter().filter(|(partition, _)| self.holds.contains_key(partition)));
@@ -261,9 +274,14 @@ impl Node {
 
     fn reconcile(&mut self, actions: &mut Vec<Action>) {
         let Some(plan) = &self.desired else { return };
-        for step in reconcile(&self.me, plan, &self.holds, &self.split) {
+        self.erasures
+            .retain(|stream, (since, _)| plan.erasures.get(stream).is_some_and(|wanted| wanted.since == *since));
+        let mut steps = reconcile(&self.me, plan, &self.holds, &self.split);
+        steps.extend(erasures(&self.me, plan, |stream| self.erasures.get(stream).map(|begun| begun.0)));
+        for step in steps {
             match &step {
-                Step::Start { .. } if self.leaving.is_some() => continue,
+                Step::Start { .. } | Step::Erase { .. } if self.leaving.is_some() => continue,
+                Step::Erase { stream, since, .. } => drop(self.erasures.insert(stream.clone(), (*since, false))),
                 Step::Start { partition, .. } => drop(self.holds.insert(partition.clone(), HoldState::Starting)),
                 Step::Release { partition, .. } => drop(self.holds.insert(partition.clone(), HoldState::Releasing)),
                 Step::Resize { stage, quota } => drop(self.split.workers.insert(*stage, quota.workers)),
@@ -277,6 +295,13 @@ impl Node {
     fn started(&mut self, partition: Partition) {
         if let Some(state @ HoldState::Starting) = self.holds.get_mut(&partition) {
             *state = HoldState::Running;
+            self.has_news = true;
+        }
+    }
+
+    fn erased(&mut self, stream: &StreamId, since: PlanVersion) {
+        if let Some((_, is_done)) = self.erasures.get_mut(stream).filter(|wanted| wanted.0 == since) {
+            *is_done = true;
             self.has_news = true;
         }
     }
@@ -332,6 +357,7 @@ impl Node {
         (self.desired, self.sequence) = (None, Sequence::default());
         self.holds.clear();
         self.positions.clear();
+        self.erasures.clear();
         self.sent.clear();
         if self.leaving.is_some() {
             // Without a farewell: one of the next incarnation would mean nothing, and one of this would say that all is released.
@@ -356,12 +382,14 @@ impl Node {
         (self.reported, self.has_news) = (now, false);
         let holding = |(partition, &state): (&Partition, &HoldState)| {
             let position = self.positions.get(partition);
-            let (next, behind) =
-                (position.map(|position| position.next), position.and_then(|position| position.behind));
-            (partition.clone(), Holding { state, next, behind })
+            let next = position.map(|position| position.next);
+            let (behind, until) = position.map(|position| (position.behind, position.until)).unwrap_or_default();
+            (partition.clone(), Holding { state, next, behind, until })
         };
         let holds = self.holds.iter().map(holding).collect();
         let (who, seen, stages) = (self.me.clone(), self.gate.version(), self.stages.clone());
-        Report { who, sequence, seen, leaving: self.leaving.is_some(), holds, stages }
+        let erased = self.erasures.iter().filter(|(_, erasure)| erasure.1);
+        let erased = erased.map(|(stream, (since, _))| (stream.clone(), *since)).collect();
+        Report { who, sequence, seen, leaving: self.leaving.is_some(), holds, stages, erased }
     }
 }

@@ -22,7 +22,15 @@ fn plan(term: u64, version: u64, owners: &[Ownership]) -> Plan {
     let mut plan = Plan { version: PlanVersion(version), ..Plan::empty(Term(term)) };
     let (survey, cluster) = ("ZTF".to_owned(), "ipac".to_owned());
     let topics = "t".parse().unwrap();
-    let stream = Stream { survey, cluster, topics, start: Start::Latest, paused: false, bounds: Bounds::default() };
+    let stream = Stream {
+        survey,
+        cluster,
+        topics,
+        start: Start::Latest,
+        paused: false,
+        bounds: Bounds::default(),
+        replay: None,
+    };
     plan.orders.streams.insert("s".parse().unwrap(), stream);
     for (number, state) in (0..).zip(owners) {
         let (since, reason) = (PlanVersion(version), Reason::LeastLoaded { of: 1 });
@@ -313,12 +321,40 @@ fn what_is_begun_without_a_welcome_is_given_up_in_time_whoever_refuses() {
 fn a_report_says_what_is_held_how_far_it_is_and_which_plan_is_known() {
     let mut node = owner();
     let behind = Some(Span(40));
-    let position = |next| Position { next: Offset(next), behind };
+    let position = |next| Position { next: Offset(next), behind, until: None };
     let positions = BTreeMap::from([(partition(0), position(7)), (partition(9), position(1))]);
     node.handle(Event::Measured { positions, stages: BTreeMap::new() }, Time(40));
     let actions = node.handle(Event::Tick, Time(100));
     let Some(Action::Report(report)) = actions.first() else { panic!("it reports: {actions:?}") };
-    let held = Holding { state: HoldState::Running, next: Some(Offset(7)), behind };
+    let held = Holding { state: HoldState::Running, next: Some(Offset(7)), behind, until: None };
     assert_eq!(report.holds, BTreeMap::from([(partition(0), held)]));
     assert_eq!((report.seen, report.leaving), (Some(PlanVersion(1)), false));
+}
+
+#[test]
+fn a_replay_is_erased_once_for_each_time_that_the_plan_asks_and_that_is_reported_as_long_as_it_does() {
+    let mut node = owner();
+    let asked = |version, since| {
+        let erasure = crate::replay::Erasure { by: who("n#1"), since: PlanVersion(since), fence: [who("d#1")].into() };
+        let mut plan = plan(5, version, &[owned("n#1")]);
+        plan.erasures.insert("again".parse().unwrap(), erasure);
+        planned(plan)
+    };
+    let erase = ["n#1: erase again, which was removed"];
+    assert_eq!(node.after(asked(2, 2), 40), erase);
+    assert_eq!(node.after(asked(3, 2), 41), Vec::<String>::new(), "it is on its way");
+    let erased = |since| Event::Erased { who: who("n#1"), stream: "again".parse().unwrap(), since: PlanVersion(since) };
+    let reported = |node: &mut Node, now| match node.handle(Event::Tick, Time(now)).first() {
+        Some(Action::Report(report)) => report.erased.values().map(|since| since.0).collect::<Vec<_>>(),
+        other => panic!("it reports: {other:?}"),
+    };
+    assert_eq!(reported(&mut node, 50), [] as [u64; 0]);
+    node.after(erased(2), 60);
+    assert_eq!(reported(&mut node, 70), [2]);
+    assert_eq!(node.after(asked(9, 9), 80), erase, "another replay of that name");
+    node.after(erased(2), 85);
+    assert_eq!(reported(&mut node, 90), [] as [u64; 0], "what was erased before is not this one");
+    node.after(planned(plan(5, 10, &[owned("n#1")])), 100);
+    node.after(erased(9), 105);
+    assert_eq!(reported(&mut node, 110), [] as [u64; 0]);
 }

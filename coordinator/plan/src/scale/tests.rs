@@ -265,7 +265,15 @@ fn what_arrives_is_what_two_listings_differ_by() {
     let mut fleet = Fleet::new(Timing::default(), Span(15_000));
     let (survey, cluster) = ("ZTF".to_owned(), "k".to_owned());
     let topics = "t".parse().unwrap();
-    let stream = Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds: Bounds::default() };
+    let stream = Stream {
+        survey,
+        cluster,
+        topics,
+        start: Start::Earliest,
+        paused: false,
+        bounds: Bounds::default(),
+        replay: None,
+    };
     let orders = Orders { streams: [("s".parse().unwrap(), stream)].into(), ..Orders::default() };
     fleet.apply(Observation::Ordered(orders), Time(0));
     let mut arriving = |end, now| {

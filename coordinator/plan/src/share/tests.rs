@@ -18,7 +18,7 @@ fn bounds(weight: Option<u32>, enrich: Limits) -> Bounds {
 
 fn orders(bounds: Bounds) -> Orders {
     let (survey, cluster, topics) = ("ZTF".to_owned(), "ipac".to_owned(), "t".parse().unwrap());
-    let stream = Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds };
+    let stream = Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds, replay: None };
     Orders { streams: [("s".parse().unwrap(), stream)].into(), ..Orders::default() }
 }
 

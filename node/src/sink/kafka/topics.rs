@@ -1,4 +1,4 @@
-//! Making the topics that are missing. Blocking.
+//! Making the topics that are missing, and deleting those of a replay. Blocking.
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
@@ -39,6 +39,31 @@ pub(super) fn make(config: &Config, stop: &CancellationToken) -> Result<(), Erro
                 }
             }
             Err(error) => backoff.pause("making topics", &error)?,
+        }
+    }
+}
+
+/// Deletes the topics of results and dead letters, which are a replay's. What is not there is as good as deleted.
+pub(super) fn delete(config: &Config, stop: &CancellationToken) -> Result<(), Error> {
+    let client: AdminClient<Context> = config.connection.client(&[])?;
+    let topics = [config.results.as_str(), config.dead_letters.as_str()];
+    let mut backoff = Backoff::new(stop);
+    let options = AdminOptions::new().request_timeout(Some(STEP)).operation_timeout(Some(STEP));
+    let handle = tokio::runtime::Handle::current();
+    loop {
+        match handle.block_on(client.delete_topics(&topics, &options)) {
+            Ok(answers) => {
+                let gone = [RDKafkaErrorCode::UnknownTopicOrPartition, RDKafkaErrorCode::UnknownTopic];
+                let refused = answers.into_iter().filter_map(Result::err).find(|(_, code)| !gone.contains(code));
+                match refused {
+                    None => return Ok(()),
+                    Some((topic, code)) if !passing(code) => {
+                        return Err(Error::Kept { topic, problem: code.to_string() });
+                    }
+                    Some((topic, code)) => backoff.pause("deleting topics", &format!("{topic}: {code}"))?,
+                }
+            }
+            Err(error) => backoff.pause("deleting topics", &error)?,
         }
     }
 }

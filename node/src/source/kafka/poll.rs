@@ -44,6 +44,8 @@ pub(super) struct Poller {
     waiting: Vec<Waiting>,
     /// Streams whose partitions are paused.
     paused: BTreeSet<String>,
+    /// Of a replay the first time that is not read any more.
+    until: Option<i64>,
 }
 
 /// A partition that is assigned.
@@ -56,8 +58,16 @@ struct Reading {
     time: Option<i64>,
     /// Whether that packet is to come again and to be looked at: it may be of another topic of this name.
     is_doubtful: bool,
-    /// Where it ended when it was begun.
+    /// Where it ended when it was begun; of a replay the end of its window.
     end: u64,
+}
+
+/// Where a partition begins and ends, and where its window does, if it is read for a replay.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    oldest: u64,
+    end: u64,
+    until: Option<u64>,
 }
 
 /// A partition that is to be read and has not begun.
@@ -98,8 +108,9 @@ impl Poller {
         let consumer = Renewable::new(open()?);
         let (positions, counters) = (Arc::clone(&config.positions), Arc::clone(&config.counters));
         let (reading, waiting, paused) = Default::default();
+        let until = config.until;
         #[rustfmt::skip]
-        let poller = Self { open, consumer, queue, orders, events, watch, positions, counters, reading, waiting, paused };
+        let poller = Self { open, consumer, queue, orders, events, watch, positions, counters, reading, waiting, paused, until };
         Ok(poller)
     }
 
@@ -148,6 +159,10 @@ impl Poller {
                 if reading.is_of_another_topic(&message) {
                     drop(message);
                     return self.read_anew(&key);
+                }
+                if self.until.is_some() && message.offset().max(0).cast_unsigned() >= reading.end {
+                    drop(message);
+                    return self.end_window(&key);
                 }
                 if let Some(packet) = reading.packet(&message) {
                     let (source, offset, time) = (Arc::clone(&packet.source), packet.offset, packet.timestamp);
@@ -284,8 +299,15 @@ impl Poller {
         }
     }
 
+    /// The window of a partition is through: it is not read any more. The client gives nothing else of it, and need not be told.
+    fn end_window(&mut self, key: &(String, i32)) -> Result<(), KafkaError> {
+        let Some(reading) = self.reading.get(key) else { return Ok(()) };
+        self.positions.through(&reading.source);
+        self.consumer.pause(&unplaced([&reading.partition])?)
+    }
+
     /// Where to begin, and where the partition begins and ends.
-    fn find(&self, waiting: &Waiting) -> Result<(Begin, (u64, u64)), KafkaError> {
+    fn find(&self, waiting: &Waiting) -> Result<(Begin, Bounds), KafkaError> {
         let (topic, number) = (&waiting.partition.topic, waiting.partition.number);
         let (first, end) = self.consumer.fetch_watermarks(topic, number, ASK)?;
         let (first, end) = (first.max(0).cast_unsigned(), end.max(0).cast_unsigned());
@@ -293,24 +315,28 @@ impl Poller {
             Start::Progress { next, .. } => begin(next, first, end),
             Start::Earliest => Begin::At(first),
             Start::Latest => Begin::At(end),
-            Start::Time(time) => {
-                let times = list([(&waiting.partition, Offset::Offset(time))])?;
-                let found = self.consumer.offsets_for_times(times, ASK)?;
-                let found = found.find_partition(topic, number);
-                if let Some(element) = &found {
-                    element.error()?;
-                }
-                match found.map(|element| element.offset()) {
-                    Some(Offset::Offset(offset)) => Begin::At(offset.max(0).cast_unsigned()),
-                    // Nothing is as new as that.
-                    _ => Begin::At(end),
-                }
-            }
+            Start::Time(time) => Begin::At(self.first_since(&waiting.partition, time)?.unwrap_or(end)),
         };
-        Ok((begin, (first, end)))
+        let until = self.until.map(|time| self.first_since(&waiting.partition, time)).transpose()?;
+        Ok((begin, Bounds { oldest: first, end, until: until.map(|found| found.unwrap_or(end)) }))
     }
 
-    fn assign(&mut self, waiting: Waiting, begin: Begin, (oldest, end): (u64, u64)) -> Result<(), KafkaError> {
+    /// The first record that is as new as this, if there is one.
+    fn first_since(&self, partition: &Partition, time: i64) -> Result<Option<u64>, KafkaError> {
+        let times = list([(partition, Offset::Offset(time))])?;
+        let found = self.consumer.offsets_for_times(times, ASK)?;
+        let found = found.find_partition(&partition.topic, partition.number);
+        if let Some(element) = &found {
+            element.error()?;
+        }
+        Ok(match found.map(|element| element.offset()) {
+            Some(Offset::Offset(offset)) => Some(offset.max(0).cast_unsigned()),
+            _ => None,
+        })
+    }
+
+    fn assign(&mut self, waiting: Waiting, begin: Begin, bounds: Bounds) -> Result<(), KafkaError> {
+        let Bounds { oldest, end, until } = bounds;
         let partition = waiting.partition;
         let next = match begin {
             Begin::At(offset) => offset,
@@ -342,7 +368,11 @@ impl Poller {
         self.say(Event::Begun { partition: partition.clone(), offset: next });
         let key = (partition.topic.clone(), partition.number);
         let source: Arc<str> = Arc::from(partition.to_string());
-        self.positions.begun(&source, next, end);
+        let (next, end) = (next.min(until.unwrap_or(next)), until.unwrap_or(end));
+        match until {
+            Some(until) => self.positions.begun_window(&source, next, until),
+            None => self.positions.begun(&source, next, end),
+        }
         // A watcher that has ended watches nothing more.
         let _ = self.watch.send(partition.clone());
         let generation = waiting.generation;

@@ -46,6 +46,8 @@ pub(super) struct Watcher {
     decided: BTreeMap<Partition, u64>,
     due: Instant,
     has_failed: bool,
+    /// Whether it reads what others have read, and ends where it was told.
+    is_replay: bool,
 }
 
 impl Watcher {
@@ -54,13 +56,14 @@ impl Watcher {
         positions: Arc<Positions>,
         counters: Arc<Counters>,
         (queue, orders): (Arc<Queue>, Sender<Command>),
+        is_replay: bool,
     ) -> Result<Self, Error> {
         let consumer = Renewable::new(open()?);
         let (partitions, decided, stalls, has_failed) = Default::default();
         let due = Instant::now();
         #[rustfmt::skip]
         let watcher = Self { open, consumer, queue, orders, stalls, positions, counters, partitions, decided, due,
-            has_failed };
+            has_failed, is_replay };
         Ok(watcher)
     }
 
@@ -98,6 +101,9 @@ impl Watcher {
     }
 
     fn commit(&mut self) {
+        if self.is_replay {
+            self.decided.clear();
+        }
         if self.decided.is_empty() {
             return;
         }
@@ -121,9 +127,13 @@ impl Watcher {
     }
 
     fn ask(&mut self) {
-        if self.partitions.is_empty() {
-            return;
+        if !self.partitions.is_empty() && !self.is_replay {
+            self.ask_ends();
         }
+        self.look_for_stalls();
+    }
+
+    fn ask_ends(&mut self) {
         let asked = list(self.partitions.values().map(|partition| (partition, Offset::End)));
         match asked.and_then(|asked| self.consumer.offsets_for_times(asked, ASK)) {
             Ok(ends) => {
@@ -144,7 +154,6 @@ impl Watcher {
                 }
             }
         }
-        self.look_for_stalls();
     }
 
     fn look_for_stalls(&mut self) {

@@ -49,6 +49,12 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Another database of the same server.
+    pub(super) fn beside(&self, database: &str) -> Self {
+        let database = self.database.client().database(database);
+        Self { database, stop: self.stop.clone(), patience: self.patience, waiting: AtomicBool::new(false) }
+    }
+
     /// Tries until it is done, or waiting is of no use, or nobody wants it any more.
     pub(super) async fn persist<T, F>(
         &self,

@@ -17,8 +17,8 @@ use super::command::{document, raw};
 use super::cutouts::Shelf;
 use super::{Config, CutoutsAt, Error, Inner, MongoDb, Tls, names};
 
-/// An index over many documents takes its time.
-const INDEX_PATIENCE: Duration = Duration::from_secs(3600);
+/// An index over many documents takes its time, and to delete a collection may.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3600);
 /// A server that is not there is noticed, and asked for again, so soon.
 const SELECTION: Duration = Duration::from_secs(3);
 
@@ -67,18 +67,23 @@ impl MongoDb {
             reason: error.to_string(),
         };
         let client = Client::with_options(options).map_err(refused)?;
-        let database = client.database(&config.database);
-        let waiting = AtomicBool::new(false);
-        let connection = Connection { database, stop, patience: config.patience, waiting };
-        for survey in SURVEYS {
-            for (collection, keys) in names::indexes(survey) {
-                prepare(&connection, &collection, keys).await?;
-            }
-        }
-        let shelf = Shelf::open(&config.cutouts).await?;
-        let cache = Mutex::new(Cache::new(config.cache));
-        Ok(Self(Arc::new(Inner { connection, shelf, cache, refused: AtomicU64::new(0) })))
+        prepared(&client, config, stop).await
     }
+}
+
+/// The store in that database, with its indexes.
+pub(super) async fn prepared(client: &Client, config: Config, stop: CancellationToken) -> Result<MongoDb, Error> {
+    let database = client.database(&config.database);
+    let waiting = AtomicBool::new(false);
+    let connection = Connection { database, stop, patience: config.patience, waiting };
+    for survey in SURVEYS {
+        for (collection, keys) in names::indexes(survey) {
+            prepare(&connection, &collection, keys).await?;
+        }
+    }
+    let shelf = Shelf::open(&config.cutouts).await?;
+    let cache = Mutex::new(Cache::new(config.cache));
+    Ok(MongoDb(Arc::new(Inner { config, connection, shelf, cache, refused: AtomicU64::new(0) })))
 }
 
 /// Makes the collection and the indexes of it that are not there.
@@ -98,7 +103,7 @@ async fn prepare(connection: &Connection, collection: &str, keys: &[(&str, &str)
     command(connection, &doing, &create, connection.patience).await?;
     let doing = format!("making the indexes of {collection}");
     for key in keys {
-        command(connection, &doing, &create_index(collection, *key), INDEX_PATIENCE).await?;
+        command(connection, &doing, &create_index(collection, *key), PATIENCE).await?;
     }
     Ok(())
 }
@@ -122,11 +127,11 @@ fn create_index(collection: &str, (field, kind): (&str, &str)) -> RawDocumentBuf
     }))
 }
 
-/// There is a collection of that name; an index of that key, under another name or with other options.
-const THERE: [i32; 3] = [48, 85, 86];
+/// There is a collection of that name; an index of that key, under another name or with other options; there is nothing to be dropped.
+const DONE: [i32; 4] = [48, 85, 86, 26];
 
 /// Sends a command until it is done; that it was done before is as good.
-async fn command(
+pub(super) async fn command(
     connection: &Connection,
     doing: &str,
     command: &RawDocumentBuf,
@@ -135,7 +140,7 @@ async fn command(
     let attempt = |_| async {
         match connection.database.run_raw_command(command.clone()).await {
             Err(error) => match &*error.kind {
-                ErrorKind::Command(refused) if THERE.contains(&refused.code) => Ok(()),
+                ErrorKind::Command(refused) if DONE.contains(&refused.code) => Ok(()),
                 _ => Err(failure(doing, &error)),
             },
             Ok(_) => Ok(()),

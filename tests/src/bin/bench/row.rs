@@ -125,6 +125,7 @@ pub(crate) fn measure(row: &Row) -> anyhow::Result<Value> {
     let stats = Arc::new(Stats::default());
     let (_unchanging, filters) = watch::channel(filters);
     let pipeline = Arc::new(Pipeline {
+        replays: Arc::default(),
         owner: None,
         decoder: Arc::new(Decoder::new(None, HashMap::new(), String::new(), config.input.max_packet_bytes)),
         schemas: None,
