@@ -202,9 +202,9 @@ command_of() {
                 --wiredTigerCacheSizeGB "$MONGODB_CACHE_GB" --wiredTigerJournalCompressor none
                 --setParameter diagnosticDataCollectionEnabled=false)
             ;;
-        # With a log of its writes, so that what was acknowledged is there after a kill.
+        # Nothing in it has to outlive it: owners do again what it loses.
         valkey)
-            COMMAND=("$VALKEY" --port "${PORTS[valkey]}" --bind 127.0.0.1 --dir data --daemonize no --save '' --appendonly yes)
+            COMMAND=("$VALKEY" --port "${PORTS[valkey]}" --bind 127.0.0.1 --dir data --daemonize no --save '' --appendonly no)
             ;;
         cluster/*) program_of "${1#cluster/}" ;;
     esac

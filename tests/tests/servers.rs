@@ -160,10 +160,9 @@ fn servers_end_with_a_supervisor_that_is_killed() {
 fn a_server_that_can_not_start_is_an_error_with_its_log() {
     let servers = Servers::only(&[Server::Valkey]).unwrap();
     servers.kill(Server::Valkey).unwrap();
-    let manifest = servers.directory().join("valkey/data/appendonlydir/appendonly.aof.manifest");
-    fs::write(manifest, "rubbish\n").unwrap();
+    fs::write(servers.directory().join("valkey/data/dump.rdb"), "rubbish, and no dump\n").unwrap();
     let error = servers.restart(Server::Valkey).unwrap_err().to_string();
-    assert!(error.contains("it ended by itself") && error.contains("rubbish"), "{error}");
+    assert!(error.contains("it ended by itself") && error.contains("Wrong signature"), "{error}");
 }
 
 /// The state of a process by its letter: `T` is stopped.

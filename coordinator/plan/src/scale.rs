@@ -133,12 +133,20 @@ impl<'a> Load<'a> {
             (who.node.clone(), load)
         };
         let nodes: BTreeMap<_, _> = fleet.members().iter().filter(is_there).map(node).collect();
-        let awaited = fleet.members().iter().filter(|(_, member)| member.standing == Standing::Awaited);
-        let awaited = awaited.filter(|(who, _)| !nodes.contains_key(&who.node));
-        let quotas = awaited.filter_map(|(who, _)| plan.quotas.get(&who.node)).flat_map(|quotas| &quotas.stages);
-        let awaited = quotas.filter(|(_, quota)| quota.workers > 0).map(|(&stage, _)| stage).collect();
+        let awaited = awaited_stages(fleet, plan);
         Self { nodes, arriving: fleet.arriving(), waiting: fleet.lag(None).alerts, awaited, memory }
     }
+}
+
+/// The stages for which the plan gives workers to nodes of which nothing has been heard, while some are awaited.
+fn awaited_stages(fleet: &Fleet, plan: &Plan) -> BTreeSet<Stage> {
+    if !fleet.is_awaiting() {
+        return BTreeSet::new();
+    }
+    let known = fleet.members().iter().filter(|(_, member)| member.standing != Standing::Awaited);
+    let known: BTreeSet<&NodeId> = known.map(|(who, _)| &who.node).collect();
+    let quotas = plan.quotas.iter().filter(|(node, _)| !known.contains(node)).flat_map(|(_, quotas)| &quotas.stages);
+    quotas.filter(|(_, quota)| quota.workers > 0).map(|(&stage, _)| stage).collect()
 }
 
 /// No node has a worker to spare for a stage that is late, and has not had for a while.

@@ -52,14 +52,18 @@ fn owners(facts: &Facts<'_>, current: &Plan) -> BTreeMap<Partition, Assignment> 
     slots.into_iter().filter_map(entry).collect()
 }
 
-/// The quotas of all nodes that are not gone, with their parts of the streams. One of which nothing is known keeps what it had.
+/// The quotas of all nodes that are not gone, with their parts of the streams. One of which nothing is known keeps what it had, and as long as
+/// some are awaited, so does one that owned nothing: others may leave stages to it.
 fn quotas(facts: &Facts<'_>, current: &Plan, owners: &BTreeMap<Partition, Assignment>) -> BTreeMap<NodeId, NodeQuotas> {
     let shares = shares(facts.orders, owners);
-    let nodes = facts.nodes.iter().filter(|(_, node)| node.disposition != Disposition::Gone).map(|(who, _)| &who.node);
+    let there = facts.nodes.iter().filter(|(_, node)| node.disposition != Disposition::Gone);
+    let nodes = there.map(|(who, _)| &who.node);
     let quotas = |node: &NodeId| facts.quotas.get(node).or_else(|| current.quotas.get(node)).cloned();
     let with_streams =
         |node: &NodeId| Some(NodeQuotas { streams: shares.get(node).cloned().unwrap_or_default(), ..quotas(node)? });
-    nodes.filter_map(|node| Some((node.clone(), with_streams(node)?))).collect()
+    let known: BTreeSet<&NodeId> = facts.nodes.keys().map(|who| &who.node).collect();
+    let unheard = current.quotas.keys().filter(|node| facts.is_awaiting && !known.contains(node));
+    nodes.chain(unheard).filter_map(|node| Some((node.clone(), with_streams(node)?))).collect()
 }
 
 #[cfg(test)]

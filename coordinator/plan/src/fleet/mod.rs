@@ -116,6 +116,12 @@ impl Fleet {
         Self { timing, topic_grace, members, topics, arrivals, orders: Orders::default() }
     }
 
+    /// Whether somebody whom the plan names has still to come to this leader: until then, what it says of nodes that nobody has heard of
+    /// may hold as well.
+    pub fn is_awaiting(&self) -> bool {
+        self.members.values().any(|member| member.standing == Standing::Awaited)
+    }
+
     /// The incarnations of nodes that are not forgotten.
     pub fn members(&self) -> &BTreeMap<ProducerName, Member> {
         &self.members

@@ -2,9 +2,9 @@
 //! files, and tables say what an alert costs.
 //!
 //! `deploy/dev bench cluster [ALERTS]` is the same for a node of a cluster with real servers (`cluster.rs`), `deploy/dev
-//! bench fleet [NODES]` what a coordinator costs with many nodes (`fleet.rs`), and
-//! `deploy/dev bench capacity` how many nodes a night of LSST takes (`capacity.rs`); `deploy/dev bench night`
-//! shows what a cluster does when the rate goes up tenfold and down again (`night.rs`).
+//! bench fleet [NODES]` what a coordinator costs with many nodes (`fleet.rs`), `deploy/dev bench handover [ALERTS]` what it costs to hand work
+//! over to another node (`handover.rs`), `deploy/dev bench capacity` how many nodes a night of LSST takes (`capacity.rs`), and
+//! `deploy/dev bench night` what a cluster does when the rate goes up tenfold and down again (`night.rs`).
 //!
 //! `deploy/dev bench --seconds N [--workers 1,2] [--alerts 2000,20000]`. Every row is a process of its
 //! own, so that its memory is its own; `BOOM_NODE__INPUT__BATCH` and the like change its configuration. Here is the order of the rows and their printing; `row` measures one, `packets` makes the input.
@@ -16,6 +16,7 @@ mod allocations;
 mod capacity;
 mod cluster;
 mod fleet;
+mod handover;
 mod latency;
 mod night;
 mod packets;
@@ -53,6 +54,7 @@ fn main() -> anyhow::Result<()> {
     match arguments.split_first() {
         Some((first, rest)) if first == "cluster" => return cluster::run(rest),
         Some((first, rest)) if first == "fleet" => return fleet::run(rest),
+        Some((first, rest)) if first == "handover" => return handover::run(rest),
         Some((first, rest)) if first == "capacity" => return capacity::run(rest),
         Some((first, rest)) if first == "night" => return night::run(rest),
         _ => {}
