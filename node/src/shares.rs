@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use boom_plan::id::StreamId;
 use boom_plan::quota::Stage;
-use boom_plan::share::{Limits, StreamShare};
+use boom_plan::share::{Limits, StreamShare, WEIGHT};
 
 /// The shares of the streams; one that has none counts as any other, without limits.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ impl Shares {
 
     /// When streams want more than there is, each gets in proportion to this; at least 1.
     pub fn weight(&self, stream: &str) -> u32 {
-        self.held().get(stream).map_or(1, |share| share.weight.max(1))
+        self.held().get(stream).map_or(WEIGHT, |share| share.weight.max(1))
     }
 
     /// How many batches of a stream a stage works on at once.

@@ -11,7 +11,7 @@ use crate::id::{Partition, PlanVersion, ProducerName, StreamId};
 use crate::orders::{Bounds, Start, Stream};
 use crate::plan::{Assignment, Plan};
 
-/// The weight of a replay beside other streams, the least that there is: it may wait, if the others are given more.
+/// The weight of a replay beside other streams, the least that there is: it may wait.
 const WEIGHT: u32 = 1;
 
 /// The longest name: a database is named after it, and MongoDB allows such a name 63 characters.

@@ -12,6 +12,9 @@ use crate::orders::Orders;
 use crate::plan::Assignment;
 use crate::quota::Stage;
 
+/// The weight of a stream of which nobody says another: some may count less, such as a replay.
+pub const WEIGHT: u32 = 10;
+
 /// What one stream may take of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamShare {
@@ -36,7 +39,7 @@ pub struct Limits {
 /// How much of the whole cluster a stream may take.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
-    /// Its weight beside other streams, at least 1; none counts 1.
+    /// Its weight beside other streams, at least 1; none counts [`WEIGHT`].
     #[serde(default)]
     pub weight: Option<u32>,
     /// Of the stages that are bounded. A node that has partitions of the stream may always work on one batch of it: `max` is exceeded only
@@ -47,7 +50,7 @@ pub struct Bounds {
 
 impl Default for StreamShare {
     fn default() -> Self {
-        Self { weight: 1, stages: BTreeMap::new() }
+        Self { weight: WEIGHT, stages: BTreeMap::new() }
     }
 }
 
@@ -93,7 +96,7 @@ impl Bounds {
     pub fn whole(&self) -> StreamShare {
         let bounded = self.stages.iter().filter(|(_, limits)| **limits != Limits::default());
         let stages = bounded.map(|(&stage, &limits)| (stage, limits)).collect();
-        StreamShare { weight: self.weight.unwrap_or(1).max(1), stages }
+        StreamShare { weight: self.weight.unwrap_or(WEIGHT).max(1), stages }
     }
 }
 
@@ -110,7 +113,7 @@ impl fmt::Display for Limits {
 
 impl fmt::Display for StreamShare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let weight = (self.weight != 1).then(|| format!("weight {}", self.weight));
+        let weight = (self.weight != WEIGHT).then(|| format!("weight {}", self.weight));
         let stages = self.stages.iter().map(|(stage, limits)| format!("{stage} {limits}"));
         let said: Vec<String> = weight.into_iter().chain(stages).collect();
         f.write_str(&said.join(", "))

@@ -63,7 +63,7 @@ fn a_bound_of_a_stream_is_split_between_nodes_by_the_partitions_that_they_have()
 #[test]
 fn a_stream_that_is_treated_as_usual_stands_nowhere() {
     assert_eq!(said(Bounds::default(), &[3, 3]), Vec::<String>::new());
-    assert_eq!(said(bounds(Some(1), Limits::default()), &[3, 3]), Vec::<String>::new());
+    assert_eq!(said(bounds(Some(WEIGHT), Limits::default()), &[3, 3]), Vec::<String>::new());
 }
 
 #[test]
