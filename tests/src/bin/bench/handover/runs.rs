@@ -281,6 +281,7 @@ impl Bench<'_> {
         let (sink, _) = Files::open(out, Arc::clone(&documents), compute.clone(), provenance, &Vec::new())?;
         let input = &self.config.input;
         let pipeline = Pipeline {
+            replays: Arc::default(),
             owner,
             decoder: self.decoder(),
             schemas: None,
