@@ -197,7 +197,7 @@ impl Drop for Place<'_> {
 
 #[cfg(test)]
 mod tests {
-    use boom_plan::share::{Limits, StreamShare};
+    use boom_plan::share::{Limits, StreamShare, WEIGHT};
     use futures_util::FutureExt as _;
 
     use super::*;
@@ -278,7 +278,7 @@ mod tests {
         let pool = pool(1);
         assert_eq!(order(&pool, &["a", "a", "a", "a", "b", "b"]).await, "ababaa");
         let pool = super::tests::pool(1);
-        set(&pool, &[("b", share(2, 0, None))]);
+        set(&pool, &[("b", share(2 * WEIGHT, 0, None))]);
         assert_eq!(order(&pool, &["a", "a", "a", "b", "b", "b", "b"]).await, "abbabba");
     }
 

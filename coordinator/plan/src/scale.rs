@@ -223,9 +223,9 @@ fn size(load: &Load<'_>, name: &NodeId, without: BTreeMap<Stage, QuotaReason>, p
     let mut pools = Pools::of(node, without, policy);
     let (mut is_short, mut short) = (false, (!policy.follows).then(BTreeSet::new));
     match node.stages.filter(|_| policy.follows) {
-        Some(loads) => {
-            let loads = late(loads, node.behind);
-            pools.look(&loads, rests, policy, now);
+        Some(own) => {
+            let loads = late(own, node.behind);
+            pools.look((own, &loads), rests, policy, now);
             is_short = pools.grow(policy);
             short = Some(pools.short(&loads, policy));
             pools.shrink(is_short, policy, now);

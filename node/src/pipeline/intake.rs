@@ -266,7 +266,7 @@ impl Inlet {
 #[cfg(test)]
 mod tests {
     use boom_client::progress::Counts;
-    use boom_plan::share::StreamShare;
+    use boom_plan::share::{StreamShare, WEIGHT};
     use tokio::sync::oneshot;
 
     use super::*;
@@ -320,7 +320,9 @@ mod tests {
     async fn batches_are_of_one_stream_and_begin_by_weight_however_much_waits_of_a_stream() {
         let mut pipeline = Pipeline::new(12);
         let [a, b] = ["a", "b"].map(|stream| pipeline.entrance.open(stream));
-        pipeline.shares.set([("b".parse().unwrap(), StreamShare { weight: 2, ..StreamShare::default() })].into());
+        pipeline
+            .shares
+            .set([("b".parse().unwrap(), StreamShare { weight: 2 * WEIGHT, ..StreamShare::default() })].into());
         send(&a, "a", 0..40);
         let mut begun = vec![pipeline.batch().await.0, pipeline.batch().await.0];
         send(&b, "b", 0..16);

@@ -119,16 +119,17 @@ impl Pools {
         true
     }
 
-    /// Finds who wants more, and who has room.
+    /// Finds who wants more, and who has room: from the loads as they are reported, and with what waits before the node.
     pub(super) fn look(
         &mut self,
-        loads: &BTreeMap<Stage, StageLoad>,
+        (own, loads): (&BTreeMap<Stage, StageLoad>, &BTreeMap<Stage, StageLoad>),
         rests: impl Fn(Stage) -> Option<Time>,
         policy: &Policy,
         now: Time,
     ) {
         for pool in &mut self.free {
-            let load = loads.get(&pool.stage).copied().unwrap_or_default();
+            let of = |loads: &BTreeMap<Stage, StageLoad>| loads.get(&pool.stage).copied().unwrap_or_default();
+            let load = of(loads);
             let workers = u64::from(pool.quota.workers);
             if is_late(load, policy) {
                 let late = workers * load.age.0 / policy.target.0.max(1);
@@ -138,7 +139,8 @@ impl Pools {
             // What they all were busy with, split between so many.
             let needs = u64::from(load.busy) * workers / ROOM + 1;
             pool.needs = u32::try_from(needs).unwrap_or(u32::MAX);
-            let has_room = pool.needs < pool.quota.workers && load.age.0 <= policy.target.0 / 2;
+            // An alert is some time on its way to the node and to its commit however little there is to do: that is not the stage's.
+            let has_room = pool.needs < pool.quota.workers && of(own).age.0 <= policy.target.0 / 2;
             pool.rests = has_room.then(|| rests(pool.stage).unwrap_or(now));
         }
     }

@@ -197,7 +197,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use boom_plan::share::StreamShare;
+    use boom_plan::share::{StreamShare, WEIGHT};
 
     use super::*;
 
@@ -247,7 +247,7 @@ mod tests {
     fn a_stream_that_floods_fills_its_share_and_takes_nothing_from_another() {
         let queue = queue(8000);
         let (a, b) = (queue.add("ztf/a"), queue.add("lsst/b"));
-        let shares = [("ztf".parse().unwrap(), StreamShare { weight: 3, ..StreamShare::default() })].into();
+        let shares = [("ztf".parse().unwrap(), StreamShare { weight: 3 * WEIGHT, ..StreamShare::default() })].into();
         let fill = |source, assignment| (1..).find(|n| queue.push(packet(source, *n), assignment) == Pushed::Full);
         assert_eq!(fill("lsst/b", b), Some(4), "half of it");
         assert_eq!(fill("ztf/a", a), Some(4));

@@ -62,7 +62,7 @@ fn panel<'a>(
         .x_label_area_size(24)
         .y_label_area_size(48)
         .build_cartesian_2d(0.0..end, 0.0..most * 1.1)?;
-    chart.configure_mesh().light_line_style(WHITE).x_desc("s").y_labels(5).draw()?;
+    chart.configure_mesh().disable_mesh().x_desc("s").y_labels(5).draw()?;
     for &(name, colour, value) in lines {
         let points = samples.iter().map(|sample| (sample.at, value(sample)));
         let style = colour.stroke_width(2);
