@@ -83,7 +83,7 @@ async fn a_server_that_was_killed_comes_back_with_its_data_on_its_ports() {
     }
     let answer = etcd(&servers, "range", r#"{"key": "Ym9vbQ=="}"#);
     assert!(answer.contains(r#""value":"a2VwdA==""#), "{answer}");
-    assert_eq!(valkey(&servers, "STRLEN boom"), ":4\r\n");
+    assert_eq!(valkey(&servers, "STRLEN boom"), ":0\r\n", "what Valkey has need not outlive it");
     assert_eq!(kafka_metadata(&servers), metadata, "it is the cluster that it was");
     let kept = client.database("boom").collection::<Document>("kept");
     assert_eq!(kept.find_one(doc! {}).await.unwrap(), Some(doc! {"_id": 1}));
