@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The way that a unit of cost is for a weight of 1: so much that dividing by a weight loses nothing to speak of.
-const UNIT: u128 = 1 << 32;
+/// The way that a unit of cost is for a weight of 1: all numbers up to 16 divide it, so that streams of usual weights come to the same place when
+/// they have had the same, and so much that dividing by others loses nothing to speak of.
+const UNIT: u128 = 720_720 << 20;
 
 /// How far the streams are.
 #[derive(Debug, Default)]
