@@ -40,6 +40,11 @@ impl Desk {
         desk
     }
 
+    /// A coordinator that comes after another one, with a clock of its own: it finds what that one has stored.
+    fn after(stored: Option<Plan>, now: u64) -> Self {
+        Self { now, stored, sequence: 1000, ..Self::new(None) }
+    }
+
     fn on(&mut self, event: Event) -> Vec<Action> {
         self.coordinator.handle(event, Time(self.now))
     }
@@ -169,13 +174,7 @@ fn sent(actions: &[Action]) -> Vec<String> {
 fn a_leader_change_moves_nothing_and_disturbs_nobody() {
     let mut old = leader();
     let before = old.stored.clone().unwrap();
-    let mut new = Desk {
-        coordinator: Desk::new(None).coordinator,
-        now: 777_000,
-        stored: old.stored.take(),
-        sequence: 1000,
-        erased: BTreeMap::new(),
-    };
+    let mut new = Desk::after(old.stored.take(), 777_000);
     new.elect(9);
     let (b, a) = (new.register("b#1"), new.register("a#1"));
     assert_eq!(sent(&b)[0], "welcome b#1 in t9");
@@ -194,13 +193,7 @@ fn a_leader_change_moves_nothing_and_disturbs_nobody() {
 #[test]
 fn a_new_leader_sends_no_plan_before_it_has_committed_one() {
     let mut old = leader();
-    let mut new = Desk {
-        coordinator: Desk::new(None).coordinator,
-        now: 5_000,
-        stored: old.stored.take(),
-        sequence: 1000,
-        erased: BTreeMap::new(),
-    };
+    let mut new = Desk::after(old.stored.take(), 5_000);
     let actions = new.on(Event::ElectionWon { term: Term(9), until: Time(1_000_000) });
     let Some(Action::LoadPlan { request }) = actions.last() else { panic!("it loads: {actions:?}") };
     let loaded = new.on(Event::PlanLoaded { request: *request, plan: new.stored.clone() });
@@ -214,13 +207,7 @@ fn a_new_leader_sends_no_plan_before_it_has_committed_one() {
 fn a_new_leader_waits_for_those_whom_the_plan_names_as_long_as_their_leases_may_last() {
     let mut old = leader();
     let before = old.stored.clone().unwrap();
-    let mut new = Desk {
-        coordinator: Desk::new(None).coordinator,
-        now: 5_000,
-        stored: old.stored.take(),
-        sequence: 1000,
-        erased: BTreeMap::new(),
-    };
+    let mut new = Desk::after(old.stored.take(), 5_000);
     new.elect(9);
     new.register("a#1");
     for _ in 0..69 {
@@ -240,7 +227,7 @@ fn a_new_leader_balances_nothing_before_all_whom_the_plan_names_have_come() {
     let mut old = leader();
     let before = old.stored.clone().unwrap();
     let coordinator = Desk::new(None).coordinator;
-    let mut new = Desk { coordinator, now: 5_000, stored: old.stored.take(), sequence: 1000, erased: BTreeMap::new() };
+    let mut new = Desk { coordinator, ..Desk::after(old.stored.take(), 5_000) };
     new.elect(9);
     new.register("a#1");
     new.register("c#1");
@@ -376,13 +363,7 @@ fn an_order_is_answered_when_its_plan_is_committed_and_known_to_the_next_leader(
         "ingest 1, enrich 0 (ordered), filter 1 of 6 workers"
     );
     assert_eq!(sent(&desk.order(set)), ["done"], "it is so already");
-    let mut new = Desk {
-        coordinator: Desk::new(None).coordinator,
-        now: 5_000,
-        stored: desk.stored.take(),
-        sequence: 1000,
-        erased: BTreeMap::new(),
-    };
+    let mut new = Desk::after(desk.stored.take(), 5_000);
     new.elect(9);
     assert_eq!(new.coordinator.fleet().unwrap().orders().quotas[&node][&Stage::Enrich], 0);
 }
@@ -417,13 +398,7 @@ fn a_new_night_is_picked_up_and_the_ended_one_released_when_it_is_drained() {
     let old: Partition = "ztf/ztf_20261124/0".parse().unwrap();
     let of_old = |desk: &Desk| desk.stored.as_ref().unwrap().owners[&old].to_string();
     assert_eq!(of_old(&desk), "unplaced, because its night is over and it is drained at 9");
-    let mut new = Desk {
-        coordinator: Desk::new(None).coordinator,
-        now: 0,
-        stored: desk.stored.clone(),
-        sequence: 1000,
-        erased: BTreeMap::new(),
-    };
+    let mut new = Desk::after(desk.stored.clone(), 0);
     new.elect(9);
     for _ in 0..100 {
         new.register("a#1");
