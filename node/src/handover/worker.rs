@@ -112,8 +112,9 @@ impl Worker {
         let place = self.pools.of(stage).enter(&Arc::from(OTHERS), 0).await;
         // Who waits for this may have been told to stop.
         let _ = entered.send(());
-        if let (Some(schemas), Ok(v1::Task { work: Some(task::Work::Ingest(work)), .. })) =
-            (&self.schemas, v1::Task::decode(&*task))
+        if stage == Stage::Ingest
+            && let Some(schemas) = &self.schemas
+            && let Ok(v1::Task { work: Some(task::Work::Ingest(work)), .. }) = v1::Task::decode(&*task)
         {
             schemas.prepare(work.packets.iter().map(Vec::as_slice)).await;
         }
