@@ -11,6 +11,7 @@ use boom_store::documents::{AliasObject, Aliases, Claim, Ingested, Matches, Obje
 
 use crate::stage::Received;
 use crate::stage::enrich::Enriched;
+use crate::stage::filter::Said;
 
 /// What of an alert travels: not more than the stage looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,5 +147,38 @@ pub fn to_enriched(enriched: v1::EnrichedAlert) -> Option<Enriched> {
         matches: Arc::new(to_matches(enriched.matches?)),
         matched_now: enriched.matched_now,
         scores: scores.collect(),
+    })
+}
+
+/// What filters said of an alert.
+pub fn said(said: Said) -> v1::filtered::Outcome {
+    let place = |filter: usize| u32::try_from(filter).unwrap_or(u32::MAX);
+    let passed = said.passed.into_iter().map(|(filter, annotations)| v1::filtered::Passed {
+        filter: place(filter),
+        annotations: annotations.to_vec().unwrap_or_default(),
+    });
+    let failed = said.failed.into_iter();
+    v1::filtered::Outcome {
+        passed: passed.collect(),
+        rejected: said.rejected.into_iter().map(place).collect(),
+        failed: failed.map(|(filter, error)| v1::filtered::Failed { filter: place(filter), error }).collect(),
+        panicked: None,
+    }
+}
+
+/// What filters said of the alert of a message, by their places among those that it names.
+pub fn to_said(outcome: v1::filtered::Outcome, places: &[usize]) -> Option<Said> {
+    let place = |filter: u32| places.get(usize::try_from(filter).ok()?).copied();
+    let passed = |passed: v1::filtered::Passed| {
+        Some((place(passed.filter)?, bson::Document::from_reader(passed.annotations.as_slice()).ok()?))
+    };
+    Some(Said {
+        passed: outcome.passed.into_iter().map(passed).collect::<Option<_>>()?,
+        rejected: outcome.rejected.into_iter().map(place).collect::<Option<_>>()?,
+        failed: outcome
+            .failed
+            .into_iter()
+            .map(|failed| Some((place(failed.filter)?, failed.error)))
+            .collect::<Option<_>>()?,
     })
 }

@@ -16,7 +16,7 @@ use crate::handover::wire::{self, Parts};
 use crate::source::Packet;
 use crate::stage::Received;
 use crate::stage::enrich::{Enriched, Enricher};
-use crate::stage::filter::{Filters, Judged, Said};
+use crate::stage::filter::{Filters, Judged};
 use crate::stage::ingest::{Decoded, decode, received};
 use crate::stats::Stats;
 
@@ -231,29 +231,13 @@ impl Job for Filter {
             judged.push(match outcome.panicked {
                 Some(why) => Err(Panicked::from(&*why)),
                 None => {
-                    let said = said(outcome, &places)?;
+                    let said = wire::to_said(outcome, &places)?;
                     Ok(self.filters.judged(received, ingested, enriched, (said, self.now), &mut judging))
                 }
             });
         }
         Some(gather(self, Asked { judged, spent: judging.spent }))
     }
-}
-
-fn said(outcome: v1::filtered::Outcome, places: &[usize]) -> Option<Said> {
-    let place = |filter: u32| places.get(usize::try_from(filter).ok()?).copied();
-    let passed = |passed: v1::filtered::Passed| {
-        Some((place(passed.filter)?, bson::Document::from_reader(passed.annotations.as_slice()).ok()?))
-    };
-    Some(Said {
-        passed: outcome.passed.into_iter().map(passed).collect::<Option<_>>()?,
-        rejected: outcome.rejected.into_iter().map(place).collect::<Option<_>>()?,
-        failed: outcome
-            .failed
-            .into_iter()
-            .map(|failed| Some((place(failed.filter)?, failed.error)))
-            .collect::<Option<_>>()?,
-    })
 }
 
 /// What the filters need.
@@ -293,7 +277,7 @@ pub(crate) fn filter(filters: &Filters, work: v1::FilterWork) -> Option<v1::Filt
     let alerts: Vec<_> = work.alerts.into_iter().map(alert).collect::<Option<_>>()?;
     let Asked { judged, spent } = ask(filters, alerts.iter().map(|(a, b, c)| (a, b, c)), work.now);
     let outcome = |judged: Result<Judged, Panicked>| match judged {
-        Ok(judged) => said_over_the_wire(filters.said(judged)),
+        Ok(judged) => wire::said(filters.said(judged)),
         Err(why) => v1::filtered::Outcome { panicked: Some(why.what().to_owned()), ..Default::default() },
     };
     Some(v1::Filtered {
@@ -301,19 +285,4 @@ pub(crate) fn filter(filters: &Filters, work: v1::FilterWork) -> Option<v1::Filt
         alerts: judged.into_iter().map(outcome).collect(),
         spent_us: spent.iter().map(|spent| u64::try_from(spent.as_micros()).unwrap_or(u64::MAX)).collect(),
     })
-}
-
-fn said_over_the_wire(said: Said) -> v1::filtered::Outcome {
-    let place = |filter: usize| u32::try_from(filter).unwrap_or(u32::MAX);
-    let passed = said.passed.into_iter().map(|(filter, annotations)| v1::filtered::Passed {
-        filter: place(filter),
-        annotations: annotations.to_vec().unwrap_or_default(),
-    });
-    let failed = said.failed.into_iter();
-    v1::filtered::Outcome {
-        passed: passed.collect(),
-        rejected: said.rejected.into_iter().map(place).collect(),
-        failed: failed.map(|(filter, error)| v1::filtered::Failed { filter: place(filter), error }).collect(),
-        panicked: None,
-    }
 }

@@ -202,7 +202,7 @@ impl Alerts {
             let answer = timed(&mut cost.make_answer, || {
                 let filtered = v1::Filtered {
                     filters: filters.list().iter().map(|filter| filter.name.to_string()).collect(),
-                    alerts: judged.into_iter().map(|judged| over_the_wire(filters.said(judged))).collect(),
+                    alerts: judged.into_iter().map(|judged| wire::said(filters.said(judged))).collect(),
                     spent_us: vec![1; filters.list().len()],
                 };
                 answered(answer::Outcome::Filter(filtered))
@@ -211,7 +211,9 @@ impl Alerts {
                 let answer::Outcome::Filter(v1::Filtered { alerts, .. }) = outcome_of(&answer)? else {
                     return Ok(None);
                 };
-                anyhow::Ok(alerts.into_iter().map(said).collect::<Option<Vec<_>>>())
+                let places: Vec<usize> = (0..filters.list().len()).collect();
+                let said = alerts.into_iter().map(|alert| wire::to_said(alert, &places));
+                anyhow::Ok(said.collect::<Option<Vec<_>>>())
             })?;
             let mut stays = 0.0;
             timed(&mut stays, || results(filters, alerts, said.unwrap_or_default(), &mut filters.judging()));
@@ -233,31 +235,4 @@ fn results(filters: &Filters, alerts: &[Owned], said: Vec<Said>, judging: &mut J
     let all = alerts.iter().zip(said);
     all.map(|((received, ingested, made), said)| filters.judged(received, ingested, made, (said, NOW), judging))
         .collect()
-}
-
-fn over_the_wire(said: Said) -> v1::filtered::Outcome {
-    let place = |filter: usize| u32::try_from(filter).unwrap_or(u32::MAX);
-    let passed = said.passed.into_iter().map(|(filter, annotations)| v1::filtered::Passed {
-        filter: place(filter),
-        annotations: annotations.to_vec().unwrap_or_default(),
-    });
-    let failed = said.failed.into_iter();
-    v1::filtered::Outcome {
-        passed: passed.collect(),
-        rejected: said.rejected.into_iter().map(place).collect(),
-        failed: failed.map(|(filter, error)| v1::filtered::Failed { filter: place(filter), error }).collect(),
-        panicked: None,
-    }
-}
-
-fn said(outcome: v1::filtered::Outcome) -> Option<Said> {
-    let passed = outcome
-        .passed
-        .into_iter()
-        .map(|passed| Some((passed.filter as usize, bson::Document::from_reader(passed.annotations.as_slice()).ok()?)));
-    Some(Said {
-        passed: passed.collect::<Option<_>>()?,
-        rejected: outcome.rejected.into_iter().map(|filter| filter as usize).collect(),
-        failed: outcome.failed.into_iter().map(|failed| (failed.filter as usize, failed.error)).collect(),
-    })
 }
