@@ -14,6 +14,7 @@ use boom_tests::cluster::{Cluster, Layout, Stream};
 use boom_tests::kafka::Topic;
 use boom_tests::scenario::consumed;
 use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::latency::{difference, histogram, quantile_of};
 use crate::packets::Packets;
@@ -82,14 +83,15 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let cluster = cluster(&setting, options.nodes)?;
     let sent = [0, 1].map(|_| Arc::new(AtomicU64::new(0)));
     warm_up(&cluster, &setting, &sent)?;
-    let before = latency(&cluster, STREAMS[1]);
+    let before = Metrics::of(&cluster).latency(STREAMS[1]);
     let schedules = [
         options.rates.iter().zip(&options.seconds).map(|(rate, seconds)| (*rate, *seconds)).collect(),
         vec![(options.steady, options.seconds.iter().sum())],
     ];
     let senders: Vec<_> =
         (0..2).map(|stream| send(&cluster, &setting, (stream, 0), schedules[stream].clone(), &sent[stream])).collect();
-    let samples = watch(&cluster, &sent, || senders.iter().all(std::thread::JoinHandle::is_finished))?;
+    let is_sent = || senders.iter().all(std::thread::JoinHandle::is_finished);
+    let samples = timer()?.block_on(watch(&cluster, &sent, is_sent))?;
     for sender in senders {
         sender.join().map_err(|_| anyhow::anyhow!("a sender panicked"))??;
     }
@@ -102,7 +104,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     if (decided, repeated) != (all, 0) {
         bail!("not each alert is decided once");
     }
-    let steady = difference(&before, &latency(&cluster, STREAMS[1]));
+    let steady = difference(&before, &Metrics::of(&cluster).latency(STREAMS[1]));
     let worst = samples.iter().map(|sample| sample.p99).fold(0.0, f64::max);
     println!(
         "the steady stream over the whole night: p50 {:.0} ms, p99 {:.0} ms; worst five seconds: p99 {worst:.0} ms",
@@ -163,17 +165,15 @@ fn send(
         let mut packets = Packets::open(packets.as_deref())?;
         packets.skip(first + stream as u64 * OTHERS);
         let mut sender = Sender::open(&brokers, &topic(STREAMS[stream]), PARTITIONS)?;
+        let timer = timer()?;
         for (rate, seconds) in schedule {
-            let (began, mut next) = (Instant::now(), Duration::ZERO);
-            for _ in 0..rate * seconds {
-                std::thread::sleep(next.saturating_sub(began.elapsed()));
-                sender.send(&packets.packet())?;
-                sender.poll();
+            let packets = (0..rate * seconds).map(|_| {
                 sent.fetch_add(1, Ordering::Relaxed);
-                next += Duration::from_secs_f64(1.0 / rate as f64);
-            }
+                packets.packet()
+            });
+            timer.block_on(sender.paced(packets, rate as f64))?;
         }
-        sender.finish()
+        Ok(())
     })
 }
 
@@ -187,37 +187,44 @@ struct Counted {
 }
 
 impl Counted {
-    fn of(cluster: &Cluster, sent: &[Arc<AtomicU64>; 2], began: Instant) -> Self {
+    fn of(metrics: &Metrics, sent: &[Arc<AtomicU64>; 2], began: Instant) -> Self {
         let given =
-            Stage::ALL.map(|stage| metric(cluster, &format!("boom_node_handover_given_total{{stage=\"{stage}\"}}")));
+            Stage::ALL.map(|stage| metrics.sum(&format!("boom_node_handover_given_total{{stage=\"{stage}\"}}")));
         Self {
             at: began.elapsed().as_secs_f64(),
             sent: sent.iter().map(|sent| sent.load(Ordering::Relaxed)).sum::<u64>() as f64,
-            decided: metric(cluster, "boom_node_alerts_total"),
+            decided: metrics.sum("boom_node_alerts_total"),
             given: given.iter().sum(),
         }
     }
 }
 
 /// Looks once a second until all is sent and decided.
-fn watch(cluster: &Cluster, sent: &[Arc<AtomicU64>; 2], is_sent: impl Fn() -> bool) -> anyhow::Result<Vec<Sample>> {
+async fn watch(
+    cluster: &Cluster,
+    sent: &[Arc<AtomicU64>; 2],
+    is_sent: impl Fn() -> bool,
+) -> anyhow::Result<Vec<Sample>> {
     let (began, mut moved) = (Instant::now(), Instant::now());
     let mut samples = Vec::new();
-    let mut before = Counted::of(cluster, sent, began);
-    let mut latencies = vec![latency(cluster, STREAMS[1])];
+    let metrics = Metrics::of(cluster);
+    let mut before = Counted::of(&metrics, sent, began);
+    let mut latencies = vec![metrics.latency(STREAMS[1])];
+    let mut due = tokio::time::interval(Duration::from_secs(1));
+    due.tick().await;
     loop {
-        let due = Duration::from_secs(samples.len() as u64 + 1);
-        std::thread::sleep(due.saturating_sub(began.elapsed()));
-        let now = Counted::of(cluster, sent, began);
-        latencies.push(latency(cluster, STREAMS[1]));
+        due.tick().await;
+        let metrics = Metrics::of(cluster);
+        let now = Counted::of(&metrics, sent, began);
+        latencies.push(metrics.latency(STREAMS[1]));
         let recent = difference(&latencies[latencies.len().saturating_sub(6)], &latencies[latencies.len() - 1]);
         let seconds = now.at - before.at;
         samples.push(Sample {
             at: now.at,
             sent: (now.sent - before.sent) / seconds,
             decided: (now.decided - before.decided) / seconds,
-            behind: STREAMS.map(|stream| behind(cluster, stream)),
-            workers: Stage::ALL.map(|stage| metric(cluster, &format!("boom_node_stage_quota{{stage=\"{stage}\"}}"))),
+            behind: STREAMS.map(|stream| metrics.behind(stream)),
+            workers: Stage::ALL.map(|stage| metrics.sum(&format!("boom_node_stage_quota{{stage=\"{stage}\"}}"))),
             given: (now.given - before.given) / seconds,
             p99: quantile_of(&recent, 0.99) * 1e3,
         });
@@ -234,46 +241,47 @@ fn watch(cluster: &Cluster, sent: &[Arc<AtomicU64>; 2], is_sent: impl Fn() -> bo
     }
 }
 
-/// A metric of all nodes.
-fn metric(cluster: &Cluster, name: &str) -> f64 {
-    sum(cluster, |line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+/// What all nodes export, asked for once.
+struct Metrics(Vec<String>);
+
+impl Metrics {
+    fn of(cluster: &Cluster) -> Self {
+        Self((0..cluster.nodes()).map(|node| cluster.node_metrics(node)).collect())
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flat_map(|text| text.lines())
+    }
+
+    /// A metric of all nodes.
+    fn sum(&self, name: &str) -> f64 {
+        let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<f64>().ok();
+        self.lines().filter_map(value).sum()
+    }
+
+    /// How long the oldest alert of a stream waits, seconds.
+    fn behind(&self, stream: &str) -> f64 {
+        let label = format!("stream=\"{stream}\"");
+        let mine = |line: &str| {
+            let (labels, lag) = line.strip_prefix("boom_node_lag_seconds{")?.split_once("} ")?;
+            labels.contains(&label).then_some(lag.parse::<f64>().ok()?)
+        };
+        self.lines().filter_map(mine).fold(0.0, f64::max)
+    }
+
+    /// How long alerts of a stream took.
+    fn latency(&self, stream: &str) -> Vec<(f64, f64)> {
+        let label = format!("stream=\"{stream}\"");
+        let all = self.0.iter().map(|text| histogram(text, "boom_node_stream_latency_seconds", &label));
+        let all = all.filter(|histogram| !histogram.is_empty());
+        let both = |a: Vec<(f64, f64)>, b: Vec<(f64, f64)>| a.iter().zip(b).map(|(a, b)| (a.0, a.1 + b.1)).collect();
+        all.reduce(both).unwrap_or_default()
+    }
 }
 
-/// A number of all nodes.
-fn sum(cluster: &Cluster, number: impl Fn(&str) -> Option<f64>) -> f64 {
-    (0..cluster.nodes())
-        .flat_map(|node| cluster.node_metrics(node).lines().filter_map(&number).collect::<Vec<_>>())
-        .sum()
-}
-
-/// How long the oldest alert of a stream waits, seconds.
-fn behind(cluster: &Cluster, stream: &str) -> f64 {
-    let mine = |line: &str| {
-        let (labels, lag) = line.strip_prefix("boom_node_lag_seconds{")?.split_once("} ")?;
-        labels.contains(&format!("stream=\"{stream}\"")).then_some(lag.parse::<f64>().ok()?)
-    };
-    let all =
-        (0..cluster.nodes()).flat_map(|node| cluster.node_metrics(node).lines().filter_map(mine).collect::<Vec<_>>());
-    all.fold(0.0, f64::max)
-}
-
-/// How long alerts of a stream took, on all nodes.
-fn latency(cluster: &Cluster, stream: &str) -> Vec<(f64, f64)> {
-    let of = |node| {
-        histogram(&cluster.node_metrics(node), "boom_node_stream_latency_seconds", &format!("stream=\"{stream}\""))
-    };
-    (0..cluster.nodes())
-        .map(of)
-        .reduce(|all, one| {
-            if all.is_empty() {
-                one
-            } else if one.is_empty() {
-                all
-            } else {
-                all.iter().zip(one).map(|(all, one)| (all.0, all.1 + one.1)).collect()
-            }
-        })
-        .unwrap_or_default()
+/// Waits for times, on this thread.
+fn timer() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_time().build()
 }
 
 fn table(samples: &[Sample]) -> comfy_table::Table {

@@ -39,23 +39,22 @@ impl Sender {
         }
     }
 
-    /// Lets the client go on with what it has.
-    pub(crate) fn poll(&self) {
-        self.producer.poll(Duration::ZERO);
-    }
-
     /// Waits until all has arrived.
     pub(crate) fn finish(&self) -> anyhow::Result<()> {
         Ok(self.producer.flush(Duration::from_secs(60))?)
     }
 
     /// Sends these, so many a second.
-    pub(crate) async fn paced(&mut self, packets: &[Vec<u8>], rate: f64) -> anyhow::Result<()> {
+    pub(crate) async fn paced(
+        &mut self,
+        packets: impl IntoIterator<Item = impl AsRef<[u8]>>,
+        rate: f64,
+    ) -> anyhow::Result<()> {
         let mut due = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
         for packet in packets {
             due.tick().await;
-            self.send(packet)?;
-            self.poll();
+            self.send(packet.as_ref())?;
+            self.producer.poll(Duration::ZERO);
         }
         self.finish()
     }
