@@ -68,8 +68,6 @@ pub struct Facts<'a> {
     pub orders: &'a Orders,
     /// What the load asks for, by node.
     pub quotas: &'a BTreeMap<NodeId, NodeQuotas>,
-    /// Whether somebody whom the plan names has still to come.
-    pub is_awaiting: bool,
     /// Whether everybody whom the plan names has come or is gone, and everything that it names was listed: before, nothing is balanced,
     /// and so a change of leader moves nothing.
     pub is_settled: bool,
@@ -83,10 +81,9 @@ impl<'a> Facts<'a> {
             let disposition = disposition(who, member, orders);
             (who, NodeFacts { disposition, member })
         });
-        let is_awaiting = fleet.is_awaiting();
         let is_listed = fleet.topics().values().all(|topic| topic.is_confirmed);
         let (nodes, partitions) = (nodes.collect(), demands(fleet));
-        Self { nodes, partitions, orders, quotas, is_awaiting, is_settled: is_listed && !is_awaiting }
+        Self { nodes, partitions, orders, quotas, is_settled: is_listed && !fleet.is_awaiting() }
     }
 }
 

@@ -104,9 +104,12 @@ impl QuotaReason {
         }
     }
 
-    /// Whether the labels of the node are why it has none.
-    pub fn is_about_labels(&self) -> bool {
-        matches!(self, Self::Lacks { .. } | Self::Elsewhere { .. })
+    /// The label that the node lacks, where that is why it has none.
+    pub fn label(&self) -> Option<&String> {
+        match self {
+            Self::Lacks { label } | Self::Elsewhere { label } => Some(label),
+            _ => None,
+        }
     }
 }
 
@@ -154,6 +157,11 @@ impl NodeQuotas {
         self.capacity == other.capacity && self.stages == other.stages
     }
 
+    /// The cores of the node.
+    pub fn cores(&self) -> u32 {
+        self.capacity.saturating_sub(BESIDE)
+    }
+
     /// Whether they are no more than the node can carry.
     pub fn within_capacity(&self) -> bool {
         self.stages.values().map(|quota| u64::from(quota.workers)).sum::<u64>() <= u64::from(self.capacity)
@@ -173,10 +181,13 @@ impl fmt::Display for NodeQuotas {
     }
 }
 
+/// How many workers a node has beside those that its cores can run at once, so that a core waits for no stage that has nothing to do.
+const BESIDE: u32 = Stage::ALL.len() as u32 - 1;
+
 /// Splits a node's cores between the stages. Each stage that nobody has set gets at least one worker, and on top of these there is one for
-/// each further core: all workers take turns on the cores, so that a core waits for no stage that has nothing to do.
+/// each further core: all workers take turns on the cores.
 pub fn share_out(cores: u32, shares: &Shares, overrides: &BTreeMap<Stage, u32>) -> NodeQuotas {
-    let capacity = cores.max(1).saturating_add(Stage::ALL.len() as u32 - 1);
+    let capacity = cores.max(1).saturating_add(BESIDE);
     let free: Vec<Stage> = Stage::ALL.into_iter().filter(|stage| !overrides.contains_key(stage)).collect();
     let mut left = capacity - free.len() as u32;
     let mut stages = BTreeMap::new();

@@ -66,8 +66,8 @@ impl Default for Policy {
 pub struct NodeLoad<'a> {
     /// Its cores.
     pub cores: u32,
-    /// What it can.
-    pub labels: &'a BTreeSet<String>,
+    /// What it can; nothing while a new leader has not heard of it.
+    pub labels: Option<&'a BTreeSet<String>>,
     /// Whether others may hand work over to it: it lives, and is not on its way out.
     pub takes: bool,
     /// What operators have ordered for it, if anything.
@@ -102,27 +102,37 @@ pub struct Load<'a> {
     pub arriving: u64,
     /// Alerts that wait in Kafka, without those of replays.
     pub waiting: u64,
-    /// The stages for which the plan gives workers to nodes that have not come to this leader yet: what they can is not known.
-    pub awaited: BTreeSet<Stage>,
     /// From the decision before.
     pub memory: &'a Memory,
 }
 
 impl<'a> Load<'a> {
-    /// What a fleet carries under a plan. A node that is awaited is left out: nothing is known of it.
+    /// What a fleet carries under a plan. A node from which a new leader has not heard may be there still, with what the plan gives it.
     pub fn of(fleet: &'a Fleet, plan: &'a Plan, memory: &'a Memory) -> Self {
-        let is_there =
-            |(_, member): &(&ProducerName, &Member)| matches!(member.standing, Standing::Live | Standing::Suspect);
-        let node = |(who, member): (&'a ProducerName, &'a Member)| {
+        let orders = fleet.orders();
+        let unheard = |node: &'a NodeId| {
+            let current = plan.quotas.get(node)?;
+            let load = NodeLoad {
+                cores: current.cores(),
+                labels: None,
+                takes: false,
+                ordered: orders.quotas.get(node),
+                limits: orders.limits.get(node),
+                current: Some(current),
+                stages: None,
+                behind: Span(0),
+            };
+            Some((node.clone(), load))
+        };
+        let heard = |(who, member): (&'a ProducerName, &'a Member)| {
             let is_fresh = member.standing == Standing::Live && member.seen >= Some(plan.version);
-            let orders = fleet.orders();
             let is_drained = orders.modes.get(&who.node) == Some(&Mode::Drained);
             // A replay may wait.
             let held = member.holds.iter().filter(|(partition, _)| !fleet.is_replay(&partition.stream));
             let behind = held.filter_map(|(_, held)| held.behind);
             let load = NodeLoad {
                 cores: member.info.cores,
-                labels: &member.info.labels,
+                labels: Some(&member.info.labels),
                 takes: member.standing == Standing::Live && !member.leaving && !is_drained,
                 ordered: orders.quotas.get(&who.node),
                 limits: orders.limits.get(&who.node),
@@ -132,21 +142,27 @@ impl<'a> Load<'a> {
             };
             (who.node.clone(), load)
         };
-        let nodes: BTreeMap<_, _> = fleet.members().iter().filter(is_there).map(node).collect();
-        let awaited = awaited_stages(fleet, plan);
-        Self { nodes, arriving: fleet.arriving(), waiting: fleet.lag(None).alerts, awaited, memory }
+        let mut nodes: BTreeMap<_, _> = may_live(fleet, plan).into_iter().filter_map(unheard).collect();
+        nodes.extend(fleet.members().iter().filter(|(_, member)| is_heard(member)).map(heard));
+        Self { nodes, arriving: fleet.arriving(), waiting: fleet.lag(None).alerts, memory }
     }
 }
 
-/// The stages for which the plan gives workers to nodes of which nothing has been heard, while some are awaited.
-fn awaited_stages(fleet: &Fleet, plan: &Plan) -> BTreeSet<Stage> {
-    if !fleet.is_awaiting() {
-        return BTreeSet::new();
+fn is_heard(member: &Member) -> bool {
+    matches!(member.standing, Standing::Live | Standing::Suspect)
+}
+
+/// The nodes that are not known to be gone: those with a life that is not over, and as long as some are awaited, also those of which only
+/// the quotas of the plan are known.
+fn may_live<'a>(fleet: &'a Fleet, plan: &'a Plan) -> BTreeSet<&'a NodeId> {
+    let nodes = |is: fn(&Member) -> bool| -> BTreeSet<&NodeId> {
+        fleet.members().iter().filter(|(_, member)| is(member)).map(|(who, _)| &who.node).collect()
+    };
+    let (mut alive, known) = (nodes(|member| !member.standing.is_over()), nodes(|_| true));
+    if fleet.is_awaiting() {
+        alive.extend(plan.quotas.keys().filter(|node| !known.contains(node)));
     }
-    let known = fleet.members().iter().filter(|(_, member)| member.standing != Standing::Awaited);
-    let known: BTreeSet<&NodeId> = known.map(|(who, _)| &who.node).collect();
-    let quotas = plan.quotas.iter().filter(|(node, _)| !known.contains(node)).flat_map(|(_, quotas)| &quotas.stages);
-    quotas.filter(|(_, quota)| quota.workers > 0).map(|(&stage, _)| stage).collect()
+    alive
 }
 
 /// No node has a worker to spare for a stage that is late, and has not had for a while.

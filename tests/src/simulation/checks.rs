@@ -98,7 +98,7 @@ impl World {
             for (stage, quota) in &quotas.stages {
                 let is_new = before.quotas.get(node).and_then(|before| before.stages.get(stage)) != Some(quota);
                 self.counts.grown += u64::from(is_new && matches!(quota.reason, QuotaReason::Late { .. }));
-                self.counts.placed += u64::from(is_new && quota.reason.is_about_labels());
+                self.counts.placed += u64::from(is_new && quota.reason.label().is_some());
                 self.counts.shrunk += u64::from(is_new && matches!(quota.reason, QuotaReason::Idle { .. }));
             }
         }
@@ -161,14 +161,14 @@ fn is_revoked(before: Option<&Assignment>, after: &Assignment) -> bool {
 /// Where the labels of a node leave a stage to others.
 fn left_to_others(plan: &Plan) -> impl Iterator<Item = (&NodeId, Stage)> {
     let all = plan.quotas.iter().flat_map(|(node, quotas)| quotas.stages.iter().map(move |quota| (node, quota)));
-    all.filter(|(_, (_, quota))| quota.reason.is_about_labels()).map(|(node, (&stage, _))| (node, stage))
+    all.filter(|(_, (_, quota))| quota.reason.label().is_some()).map(|(node, (&stage, _))| (node, stage))
 }
 
 /// A node without workers for a stage has somebody to hand it over to.
 fn check_placement(plan: &Plan) -> Result<(), String> {
     for (node, stage) in left_to_others(plan) {
         if plan.quotas[node].workers(stage) > 0 || plan.quotas.values().all(|quotas| quotas.workers(stage) == 0) {
-            return Err(format!("{node}: nobody works on {stage}: {}", plan.quotas[node]));
+            return Err(format!("{node}: nobody works on {stage}: {}\n{plan}", plan.quotas[node]));
         }
     }
     Ok(())

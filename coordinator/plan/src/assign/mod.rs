@@ -25,7 +25,7 @@ pub fn assign(facts: &Facts<'_>, current: &Plan) -> Plan {
     let owners = owners(facts, current);
     let next = Plan {
         version: current.version.next(),
-        quotas: quotas(facts, current, &owners),
+        quotas: quotas(facts, &owners),
         erasures: erasures(facts, current, &owners),
         owners,
         orders: facts.orders.clone(),
@@ -52,18 +52,14 @@ fn owners(facts: &Facts<'_>, current: &Plan) -> BTreeMap<Partition, Assignment> 
     slots.into_iter().filter_map(entry).collect()
 }
 
-/// The quotas of all nodes that are not gone, with their parts of the streams. One of which nothing is known keeps what it had, and as long as
-/// some are awaited, so does one that owned nothing: others may leave stages to it.
-fn quotas(facts: &Facts<'_>, current: &Plan, owners: &BTreeMap<Partition, Assignment>) -> BTreeMap<NodeId, NodeQuotas> {
-    let shares = shares(facts.orders, owners);
-    let there = facts.nodes.iter().filter(|(_, node)| node.disposition != Disposition::Gone);
-    let nodes = there.map(|(who, _)| &who.node);
-    let quotas = |node: &NodeId| facts.quotas.get(node).or_else(|| current.quotas.get(node)).cloned();
-    let with_streams =
-        |node: &NodeId| Some(NodeQuotas { streams: shares.get(node).cloned().unwrap_or_default(), ..quotas(node)? });
-    let known: BTreeSet<&NodeId> = facts.nodes.keys().map(|who| &who.node).collect();
-    let unheard = current.quotas.keys().filter(|node| facts.is_awaiting && !known.contains(node));
-    nodes.chain(unheard).filter_map(|node| Some((node.clone(), with_streams(node)?))).collect()
+/// The quotas that the load asks for, with the nodes' parts of the streams.
+fn quotas(facts: &Facts<'_>, owners: &BTreeMap<Partition, Assignment>) -> BTreeMap<NodeId, NodeQuotas> {
+    let mut shares = shares(facts.orders, owners);
+    let with_streams = |(node, quotas): (&NodeId, &NodeQuotas)| {
+        let streams = shares.remove(node).unwrap_or_default();
+        (node.clone(), NodeQuotas { streams, ..quotas.clone() })
+    };
+    facts.quotas.iter().map(with_streams).collect()
 }
 
 #[cfg(test)]

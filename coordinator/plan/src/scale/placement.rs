@@ -46,8 +46,16 @@ struct Place<'a> {
     is_spilled: bool,
 }
 
-fn lacks<'a>(node: &'a NodeLoad<'_>, wanted: &'a BTreeSet<String>) -> Option<&'a String> {
-    wanted.difference(node.labels).next()
+/// The first label that a node lacks. Of one that has not been heard, that is what the plan says of it.
+fn lacks<'a>(node: &'a NodeLoad<'_>, stage: Stage, wanted: &'a BTreeSet<String>) -> Option<&'a String> {
+    match node.labels {
+        Some(labels) => wanted.difference(labels).next(),
+        None => wanted.get(reason_before(node, stage)?.label()?),
+    }
+}
+
+fn reason_before<'a>(node: &'a NodeLoad<'_>, stage: Stage) -> Option<&'a QuotaReason> {
+    node.current.and_then(|quotas| quotas.stages.get(&stage)).map(|quota| &quota.reason)
 }
 
 /// Whether a node has workers for a stage in any case, so that others can hand that work over to it.
@@ -58,31 +66,33 @@ fn takes(node: &NodeLoad<'_>, stage: Stage, policy: &Policy) -> bool {
 
 impl<'a> Place<'a> {
     fn of(stage: Stage, wishes: &'a Wishes, load: &'a Load<'a>, policy: &Policy) -> Self {
-        let able = |node: &NodeLoad<'_>| takes(node, stage, policy) && lacks(node, &wishes.requires).is_none();
+        let able = |node: &NodeLoad<'_>| takes(node, stage, policy) && lacks(node, stage, &wishes.requires).is_none();
         let is_met = load.nodes.values().any(able);
-        let best = load.nodes.iter().filter(|(_, node)| able(node) && lacks(node, &wishes.prefers).is_none());
+        let best = load.nodes.iter().filter(|(_, node)| able(node) && lacks(node, stage, &wishes.prefers).is_none());
         let works = |node: &NodeLoad<'_>| {
             let quota = node.current.and_then(|quotas| quotas.stages.get(&stage));
             quota.is_some_and(|quota| quota.workers > 0 && quota.reason.follows_load())
         };
-        let counts = |node: &NodeLoad<'_>| !is_met || lacks(node, &wishes.requires).is_none();
-        let second = load.nodes.values().filter(|node| counts(node) && lacks(node, &wishes.prefers).is_some());
+        let counts = |node: &NodeLoad<'_>| !is_met || lacks(node, stage, &wishes.requires).is_none();
+        let second = load.nodes.values().filter(|node| counts(node) && lacks(node, stage, &wishes.prefers).is_some());
         let is_spilled = second.into_iter().any(works);
-        let may_come = load.nodes.is_empty() || load.awaited.contains(&stage);
+        let is_awaited =
+            |node: &NodeLoad<'_>| node.labels.is_none() && node.current.is_some_and(|quotas| quotas.workers(stage) > 0);
+        let may_come = load.nodes.is_empty() || load.nodes.values().any(is_awaited);
         Self { wishes, is_met, best: best.map(|(name, _)| name).collect(), may_come, is_spilled }
     }
 
     /// Why a node has no workers for it, if it is to have none.
     fn refusal(&self, stage: Stage, node: &NodeLoad<'_>) -> Option<QuotaReason> {
-        let before = node.current.and_then(|quotas| quotas.stages.get(&stage)).map(|quota| &quota.reason);
+        let before = reason_before(node, stage);
         // Who has the labels may just not have come to a new leader yet.
         let stands = |is_same: bool| self.may_come && is_same;
-        if let Some(label) = lacks(node, &self.wishes.requires)
+        if let Some(label) = lacks(node, stage, &self.wishes.requires)
             && (self.is_met || stands(matches!(before, Some(QuotaReason::Lacks { .. }))))
         {
             return Some(QuotaReason::Lacks { label: label.clone() });
         }
-        let label = lacks(node, &self.wishes.prefers)?;
+        let label = lacks(node, stage, &self.wishes.prefers)?;
         let is_done = if self.best.is_empty() {
             stands(matches!(before, Some(QuotaReason::Elsewhere { .. })))
         } else {

@@ -53,14 +53,14 @@ impl Node {
             cores: self.cores,
             ordered: None,
             limits: Some(&self.limits),
-            labels: &NOTHING,
+            labels: Some(&NOTHING),
             takes: true,
             current: current.as_ref(),
             stages,
             behind: Span(0),
         };
         let nodes = BTreeMap::from([(name.clone(), node)]);
-        let load = Load { nodes, awaited: BTreeSet::new(), arriving: 0, waiting: 0, memory: &self.memory };
+        let load = Load { nodes, arriving: 0, waiting: 0, memory: &self.memory };
         let decision = scale(&load, &Policy::default(), Time(self.now));
         let quotas = decision.quotas[&name].clone();
         assert!(quotas.within_capacity() && Stage::ALL.iter().all(|stage| quotas.workers(*stage) > 0), "{quotas}");
@@ -188,14 +188,14 @@ fn without_a_policy_each_stage_has_its_share_and_orders_hold_with_one() {
             cores: 8,
             ordered,
             limits: None,
-            labels: &NOTHING,
+            labels: Some(&NOTHING),
             takes: true,
             current: Some(&current),
             stages: Some(&loads),
             behind: Span(0),
         };
         let nodes = BTreeMap::from([("n".parse().unwrap(), node)]);
-        let load = Load { nodes, awaited: BTreeSet::new(), arriving: 0, waiting: 0, memory: &Memory::default() };
+        let load = Load { nodes, arriving: 0, waiting: 0, memory: &Memory::default() };
         scale(&load, policy, Time(0)).quotas.into_values().next().unwrap().to_string()
     };
     let fixed = Policy { follows: false, ..Policy::default() };
@@ -217,14 +217,14 @@ fn what_waits_before_a_node_counts_for_its_slowest_stage_alone() {
             cores: 8,
             ordered: None,
             limits: None,
-            labels: &NOTHING,
+            labels: Some(&NOTHING),
             takes: true,
             current: Some(&current),
             stages: Some(&loads),
             behind,
         };
         let nodes = BTreeMap::from([("n".parse().unwrap(), node)]);
-        let load = Load { nodes, awaited: BTreeSet::new(), arriving: 0, waiting: 0, memory: &Memory::default() };
+        let load = Load { nodes, arriving: 0, waiting: 0, memory: &Memory::default() };
         scale(&load, &Policy::default(), Time(0)).quotas.into_values().next().unwrap().to_string()
     };
     let late = "ingest 1, enrich 2 (its queue was 500 ms old, over 250 ms), filter 1 of 10 workers";
@@ -243,19 +243,13 @@ fn a_node_of_which_nothing_new_is_known_keeps_what_it_has_and_goes_on_resting() 
         cores: 8,
         ordered: None,
         limits: None,
-        labels: &NOTHING,
+        labels: Some(&NOTHING),
         takes: true,
         current: Some(&current),
         stages: None,
         behind: Span(9_000),
     };
-    let load = Load {
-        nodes: BTreeMap::from([(name.clone(), node)]),
-        awaited: BTreeSet::new(),
-        arriving: 0,
-        waiting: 0,
-        memory: &memory,
-    };
+    let load = Load { nodes: BTreeMap::from([(name.clone(), node)]), arriving: 0, waiting: 0, memory: &memory };
     let decision = scale(&load, &Policy::default(), Time(200_000));
     assert_eq!((&decision.quotas[&name], decision.memory.rests), (&current, rests));
 }
@@ -295,14 +289,14 @@ fn a_fleet_that_is_short_everywhere_for_a_while_says_how_many_nodes_would_do() {
             cores: 2,
             ordered: None,
             limits: None,
-            labels: &NOTHING,
+            labels: Some(&NOTHING),
             takes: true,
             current: None,
             stages: Some(stages),
             behind: Span(0),
         };
         let nodes = [("a".parse().unwrap(), node(&loads)), ("b".parse().unwrap(), node(second))].into();
-        let load = Load { nodes, awaited: BTreeSet::new(), arriving: 300, waiting: 12_000, memory };
+        let load = Load { nodes, arriving: 300, waiting: 12_000, memory };
         let decision = scale(&load, &Policy::default(), Time(now));
         (decision.saturated.map(|saturated| saturated.to_string()), decision.memory)
     };

@@ -17,7 +17,8 @@ struct Fleet {
     /// The nodes that have not said anything since the last plan.
     silent: BTreeSet<NodeId>,
     gone: BTreeSet<NodeId>,
-    awaited: BTreeSet<Stage>,
+    /// The nodes from which this leader has not heard.
+    unheard: BTreeSet<NodeId>,
     quotas: BTreeMap<NodeId, NodeQuotas>,
     memory: Memory,
     now: Time,
@@ -36,10 +37,10 @@ impl Fleet {
         let wishes = Wishes { requires: set(requires), prefers: set(prefers) };
         let placement = Placement([(Stage::Enrich, wishes)].into());
         let labels = labels.iter().map(|(name, labels)| (id(name), set(labels))).collect();
-        let (late, silent, gone, awaited) = Default::default();
+        let (late, silent, gone, unheard) = Default::default();
         let (ordered, quotas, memory) = Default::default();
         let policy = Policy { placement, ..Policy::default() };
-        Self { policy, labels, ordered, late, silent, gone, awaited, quotas, memory, now: Time(0) }
+        Self { policy, labels, ordered, late, silent, gone, unheard, quotas, memory, now: Time(0) }
     }
 
     fn step(&mut self, later: u64) -> Decision {
@@ -49,28 +50,25 @@ impl Fleet {
         let late = BTreeMap::from([(Stage::Enrich, load)]);
         let node = |(name, labels)| {
             let stages = if self.late.contains(name) { &late } else { &idle };
+            let is_heard = !self.unheard.contains(name);
             let node = NodeLoad {
                 cores: 8,
-                labels,
-                takes: true,
+                labels: is_heard.then_some(labels),
+                takes: is_heard,
                 ordered: self.ordered.get(name),
                 limits: None,
                 current: self.quotas.get(name),
-                stages: (!self.silent.contains(name)).then_some(stages),
+                stages: (is_heard && !self.silent.contains(name)).then_some(stages),
                 behind: Span(0),
             };
             (name.clone(), node)
         };
         let nodes = self.labels.iter().filter(|(name, _)| !self.gone.contains(*name)).map(node).collect();
-        let load = Load { nodes, arriving: 0, waiting: 0, awaited: self.awaited.clone(), memory: &self.memory };
+        let load = Load { nodes, arriving: 0, waiting: 0, memory: &self.memory };
         let decision = scale(&load, &self.policy, self.now);
         assert!(decision.quotas.values().all(NodeQuotas::within_capacity), "{:?}", decision.quotas);
         let works = |quotas: &NodeQuotas| quotas.workers(Stage::Enrich) > 0;
-        assert!(
-            !self.awaited.is_empty() || decision.quotas.values().any(works),
-            "somebody works: {:?}",
-            decision.quotas
-        );
+        assert!(decision.quotas.values().any(works), "somebody works: {:?}", decision.quotas);
         (self.quotas, self.memory) = (decision.quotas.clone(), decision.memory.clone());
         decision
     }
@@ -123,13 +121,14 @@ fn a_new_leader_leaves_stages_where_they_are_until_everybody_has_come() {
         let mut fleet = Fleet::new(requires, prefers, CPU_AND_GPU);
         fleet.step(1000);
         let before = fleet.enrich("cpu");
-        (fleet.memory, fleet.awaited) = (Memory::default(), [Stage::Enrich].into());
+        for unheard in [&["gpu"][..], &["cpu", "gpu"], &["cpu"]] {
+            (fleet.memory, fleet.unheard) = (Memory::default(), unheard.iter().copied().map(id).collect());
+            let decision = fleet.step(1000);
+            assert_eq!((fleet.enrich("cpu"), decision.homeless), (before.clone(), BTreeMap::new()), "{unheard:?}");
+        }
         fleet.gone.insert(id("gpu"));
-        let decision = fleet.step(1000);
-        assert_eq!((fleet.enrich("cpu"), decision.homeless), (before, BTreeMap::new()));
-        fleet.awaited.clear();
         fleet.step(1000);
-        assert_eq!(fleet.enrich("cpu"), "6");
+        assert_eq!(fleet.enrich("cpu"), "6", "nobody may come any more who could do it");
     }
 }
 
@@ -164,37 +163,41 @@ fn a_stage_that_prefers_a_label_spills_over_when_all_that_have_it_are_short_and_
 }
 
 proptest! {
-    /// Whatever is late, silent or gone: somebody works on a stage, nobody without a required label does while one with it lives, and what
+    /// Whatever is late, silent, unheard or gone: somebody works on a stage, nobody without a required label does while one with it lives, and what
     /// spilled over does not go back before it has rested.
     #[test]
     fn a_stage_that_spilled_over_stays_for_as_long_as_it_must_have_rested(
         labels in prop::collection::vec(prop::sample::subsequence(vec!["gpu", "store"], 0..=2), 2..6),
-        steps in prop::collection::vec((1u64..40, any::<u8>(), 0u8..16, 0u8..4), 1..80),
+        steps in prop::collection::vec((1u64..40, any::<u8>(), 0u8..16, 0u8..4, 0u8..8), 1..80),
     ) {
         let names: Vec<String> = (0..labels.len()).map(|node| format!("n{node}")).collect();
         let nodes: Vec<(&str, &[&str])> = names.iter().zip(&labels).map(|(name, labels)| (name.as_str(), labels.as_slice())).collect();
         let mut fleet = Fleet::new(&["store"], &["gpu"], &nodes);
         let some = |bits: u8| names.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1).map(|(_, name)| id(name)).collect::<BTreeSet<_>>();
         let mut spilled = None;
-        for (seconds, late, silent, gone) in steps {
+        for (seconds, late, silent, gone, unheard) in steps {
             (fleet.late, fleet.silent, fleet.gone) = (some(late), some(silent & late), some(gone));
             if fleet.gone.len() == names.len() {
                 fleet.gone.clear();
             }
+            fleet.unheard = fleet.quotas.keys().filter(|name| some(unheard).contains(name)).cloned().collect();
             fleet.quotas.retain(|name, _| !fleet.gone.contains(name));
             let before = fleet.quotas.clone();
             fleet.step(seconds * 1000);
             let has = |name: &NodeId, label: &str| fleet.labels[name].contains(label);
-            let is_met = fleet.quotas.keys().any(|name| has(name, "store"));
-            for (name, quotas) in &fleet.quotas {
+            let heard = |(name, _): &(&NodeId, &NodeQuotas)| !fleet.unheard.contains(name);
+            let is_met = fleet.quotas.iter().filter(heard).any(|(name, _)| has(name, "store"));
+            for (name, quotas) in fleet.quotas.iter().filter(heard) {
                 let quota = &quotas.stages[&Stage::Enrich];
-                prop_assert_eq!(matches!(quota.reason, QuotaReason::Lacks { .. }), is_met && !has(name, "store"));
+                let (lacks, is_refused) = (!has(name, "store"), matches!(quota.reason, QuotaReason::Lacks { .. }));
+                let may_be = if is_met { is_refused == lacks } else { !is_refused || !fleet.unheard.is_empty() };
+                prop_assert!(may_be, "{}", quotas);
                 let worked = before.get(name).is_some_and(|before| before.workers(Stage::Enrich) > 0);
                 if worked && matches!(quota.reason, QuotaReason::Elsewhere { .. }) {
                     prop_assert!(spilled.is_none_or(|since| fleet.now.since(since) >= fleet.policy.rest), "{}", quotas);
                 }
             }
-            let second = fleet.quotas.iter().filter(|(name, _)| has(name, "store") && !has(name, "gpu"));
+            let second = fleet.quotas.iter().filter(heard).filter(|(name, _)| has(name, "store") && !has(name, "gpu"));
             let works = second.into_iter().any(|(_, quotas)| quotas.workers(Stage::Enrich) > 0);
             spilled = works.then(|| spilled.unwrap_or(fleet.now));
         }
