@@ -51,7 +51,7 @@ pub struct ClusterStatus {
     pub lag: u64,
     /// In how many partitions that is not known.
     pub lag_unknown: u32,
-    /// The whole fleet has too little, if it has.
+    /// A stage that has too little wherever it is worked on, if one has.
     pub saturated: Option<Saturated>,
     /// The stages of nodes that hand work over, do it for others, or would hand over.
     pub handed_over: Vec<HandedOver>,
@@ -412,7 +412,7 @@ fn status(answer: v1::GetStatusResponse) -> Result<ClusterStatus, boom_proto::Er
         partitions_unplaced: answer.partitions_unplaced,
         lag: answer.lag,
         lag_unknown: answer.lag_unknown,
-        saturated: answer.saturated.map(Into::into),
+        saturated: answer.saturated.map(TryInto::try_into).transpose()?,
         handed_over: handed_over.collect::<Result<_, boom_proto::Error>>()?,
     })
 }

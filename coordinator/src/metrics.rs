@@ -83,7 +83,7 @@ impl Metrics {
         let (mut all, gauges) = (Registry::with_prefix("boom"), Gauges::default());
         all.register(
             "plan_saturated",
-            "1 if no node has a worker to spare for a stage that is late",
+            "1 if no node that works on some stage has a worker to spare and it is late",
             gauges.saturated.clone(),
         );
         all.register(

@@ -135,14 +135,17 @@ pub fn event(audit: &Audit, term: Term, time_unix_ms: u64) -> v1::Event {
 }
 
 impl From<Saturated> for v1::Saturated {
-    fn from(Saturated { wants_nodes, has_nodes }: Saturated) -> Self {
-        Self { wants_nodes, has_nodes }
+    fn from(Saturated { stage, wants_nodes, has_nodes }: Saturated) -> Self {
+        Self { stage: v1::Stage::from(stage).into(), wants_nodes, has_nodes }
     }
 }
 
-impl From<v1::Saturated> for Saturated {
-    fn from(v1::Saturated { wants_nodes, has_nodes }: v1::Saturated) -> Self {
-        Self { wants_nodes, has_nodes }
+impl TryFrom<v1::Saturated> for Saturated {
+    type Error = Error;
+
+    fn try_from(said: v1::Saturated) -> Result<Self, Error> {
+        let stage = stage(said.stage, "Saturated.stage")?;
+        Ok(Self { stage, wants_nodes: said.wants_nodes, has_nodes: said.has_nodes })
     }
 }
 

@@ -53,7 +53,9 @@ fn as_json(status: &ClusterStatus) -> serde_json::Value {
         "handed_over": status.handed_over.iter().map(|of| {
             json!({"node": of.node, "stage": of.stage, "given": of.how.given, "taken": of.how.taken, "why": of.how.why, "hindrance": of.how.hindrance})
         }).collect::<Vec<_>>(),
-        "saturated": status.saturated.map(|saturated| json!({"nodes": saturated.has_nodes, "wants": saturated.wants_nodes})),
+        "saturated": status.saturated.map(|saturated| {
+            json!({"stage": saturated.stage, "nodes": saturated.has_nodes, "wants": saturated.wants_nodes})
+        }),
     })
 }
 

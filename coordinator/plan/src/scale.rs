@@ -7,6 +7,7 @@
 //! what it has too much to one that is short within seconds. A worker that is given back leaves its stage with so much room that it does
 //! not ask for it again.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -42,7 +43,7 @@ pub struct Policy {
     pub step: Span,
     /// How long it must have had them when another stage of its node is short, and it was never late itself.
     pub yields: Span,
-    /// How long every node must have been short before the fleet is called saturated.
+    /// How long every node that works on a stage must have been short before the fleet is called saturated.
     pub patience: Span,
     /// Within what time a fleet should be through with what waits.
     pub drain: Span,
@@ -87,7 +88,7 @@ pub struct NodeLoad<'a> {
 pub struct Memory {
     /// Since when each stage could have done with fewer workers.
     pub rests: BTreeMap<(NodeId, Stage), Time>,
-    /// Since when every node has been short of workers.
+    /// Since when every node that works on some stage has been short of workers.
     pub short: Option<Time>,
     /// Since when some node that has the labels that a stage prefers has not been short of workers for it.
     pub eased: BTreeMap<Stage, Time>,
@@ -165,19 +166,24 @@ fn may_live<'a>(fleet: &'a Fleet, plan: &'a Plan) -> BTreeSet<&'a NodeId> {
     alive
 }
 
-/// No node has a worker to spare for a stage that is late, and has not had for a while.
+/// No node that works on a stage has a worker to spare for it while it is late, and none has had one for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Saturated {
+    /// The stage.
+    pub stage: Stage,
     /// How many such nodes would do, as far as can be told: what comes, and within the time of the policy what waits.
     pub wants_nodes: u64,
-    /// How many there are.
+    /// How many work on it.
     pub has_nodes: u64,
 }
 
 impl fmt::Display for Saturated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { wants_nodes, has_nodes } = self;
-        write!(f, "all {has_nodes} nodes are short of workers; {wants_nodes} would do")
+        let Self { stage, wants_nodes, has_nodes } = self;
+        write!(
+            f,
+            "{stage} is short of workers on every node that works on it: there are {has_nodes}, {wants_nodes} would do"
+        )
     }
 }
 
@@ -186,7 +192,7 @@ impl fmt::Display for Saturated {
 pub struct Decision {
     /// The quotas of each node; what streams may take of it follows from who owns what.
     pub quotas: BTreeMap<NodeId, NodeQuotas>,
-    /// Whether the whole fleet has too little.
+    /// Whether a stage has too little, wherever it is worked on.
     pub saturated: Option<Saturated>,
     /// Stages that require labels, which, and no node that could work on them has them all: all nodes do.
     pub homeless: BTreeMap<Stage, BTreeSet<String>>,
@@ -201,22 +207,22 @@ pub fn scale(load: &Load<'_>, policy: &Policy, now: Time) -> Decision {
         load.nodes.iter().map(|(name, node)| (name, size(load, name, places.without(node), policy, now))).collect()
     };
     let mut sized = size_all(&before);
-    let is_short = |node: &NodeId, stage| sized[node].short.as_ref().map(|short| short.contains(&stage));
+    let is_short = |node: &NodeId, stage| sized[node].short.is_some().then(|| sized[node].wants(stage));
     let (after, eased) = before.after(is_short, policy.rest, now);
     if after != before {
         sized = size_all(&after);
     }
     let mut decision = Decision { homeless: after.homeless(), ..Decision::default() };
     decision.memory.eased = eased;
-    let short = sized.values().filter(|sized| sized.is_short).count();
+    if let Some(stage) = saturated_stage(&sized) {
+        let since = load.memory.short.unwrap_or(now);
+        decision.memory.short = Some(since);
+        let saturated = || saturated(load, stage, &sized, policy);
+        decision.saturated = (now.since(since) >= policy.patience).then(saturated);
+    }
     for (name, Sized { quotas, rests, .. }) in sized {
         decision.memory.rests.extend(rests.into_iter().map(|(stage, since)| ((name.clone(), stage), since)));
         decision.quotas.insert(name.clone(), quotas);
-    }
-    if short > 0 && short == load.nodes.len() {
-        let since = load.memory.short.unwrap_or(now);
-        decision.memory.short = Some(since);
-        decision.saturated = (now.since(since) >= policy.patience).then(|| saturated(load, policy));
     }
     decision
 }
@@ -230,6 +236,20 @@ struct Sized {
     is_short: bool,
     /// The stages that want more than they have; nothing if that is not known.
     short: Option<BTreeSet<Stage>>,
+}
+
+impl Sized {
+    fn wants(&self, stage: Stage) -> bool {
+        self.short.as_ref().is_some_and(|short| short.contains(&stage))
+    }
+}
+
+/// The stage that is late on most nodes, of those for which no node that works on them has a worker to spare.
+fn saturated_stage(sized: &BTreeMap<&NodeId, Sized>) -> Option<Stage> {
+    let at = |stage| sized.values().filter(move |sized| sized.quotas.workers(stage) > 0);
+    let late = |stage| at(stage).filter(|sized| sized.wants(stage)).count();
+    let full = Stage::ALL.into_iter().filter(|&stage| late(stage) > 0 && at(stage).all(|sized| sized.is_short));
+    full.max_by_key(|&stage| (late(stage), Reverse(stage)))
 }
 
 /// The quotas of a node that has no workers for some stages, for a reason.
@@ -253,14 +273,14 @@ fn size(load: &Load<'_>, name: &NodeId, without: BTreeMap<Stage, QuotaReason>, p
     Sized { quotas, rests, is_short, short }
 }
 
-/// In proportion to what the fleet does now; at least one more than there are.
-fn saturated(load: &Load<'_>, policy: &Policy) -> Saturated {
-    let has_nodes = load.nodes.len() as u64;
-    let rate =
-        |node: &NodeLoad<'_>| node.stages.and_then(|stages| stages.get(&Stage::Filter)).map_or(0, |load| load.rate);
-    let done: u64 = load.nodes.values().map(|node| u64::from(rate(node))).sum();
+/// In proportion to what the nodes that work on the stage do of it now; at least one more than there are.
+fn saturated(load: &Load<'_>, stage: Stage, sized: &BTreeMap<&NodeId, Sized>, policy: &Policy) -> Saturated {
+    let works = |name: &NodeId| sized[name].quotas.workers(stage) > 0;
+    let nodes: Vec<_> = load.nodes.iter().filter(|(name, _)| works(name)).map(|(_, node)| node).collect();
+    let rate = |node: &&NodeLoad<'_>| node.stages.and_then(|stages| stages.get(&stage)).map_or(0, |load| load.rate);
+    let (has_nodes, done) = (nodes.len() as u64, nodes.iter().map(|node| u64::from(rate(node))).sum::<u64>());
     let wanted = load.arriving + load.waiting * 1000 / policy.drain.0.max(1);
-    Saturated { wants_nodes: (has_nodes * wanted).div_ceil(done.max(1)).max(has_nodes + 1), has_nodes }
+    Saturated { stage, wants_nodes: (has_nodes * wanted).div_ceil(done.max(1)).max(has_nodes + 1), has_nodes }
 }
 
 /// The loads, with the age of what waits before the node given to the stage that it waits for: a node reads no further when its queues are

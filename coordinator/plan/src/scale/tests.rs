@@ -306,7 +306,10 @@ fn a_fleet_that_is_short_everywhere_for_a_while_says_how_many_nodes_would_do() {
     assert_eq!(early, None);
     let (later, memory) = decide(&loads, &memory, 10_000);
     // 200 alerts a second are done, 300 come, and 200 a second more would be through with what waits in a minute.
-    assert_eq!(later.as_deref(), Some("all 2 nodes are short of workers; 5 would do"));
+    assert_eq!(
+        later.as_deref(),
+        Some("ingest is short of workers on every node that works on it: there are 2, 5 would do")
+    );
     let (relieved, memory) = decide(&idle, &memory, 11_000);
     assert_eq!((relieved, memory.short), (None, None));
 }

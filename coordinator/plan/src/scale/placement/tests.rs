@@ -105,6 +105,19 @@ fn a_stage_keeps_its_workers_everywhere_when_no_live_node_has_what_it_requires()
 }
 
 #[test]
+fn the_fleet_is_saturated_when_those_that_have_what_a_stage_requires_are_short_whatever_time_others_have() {
+    let mut fleet = Fleet::new(&["gpu"], &[], CPU_AND_GPU);
+    fleet.step(1000);
+    fleet.late.insert(id("gpu"));
+    let decisions: Vec<_> =
+        (0..14).map(|_| fleet.step(1000).saturated.map(|saturated| saturated.to_string())).collect();
+    let said = "enrich is short of workers on every node that works on it: there are 1, 2 would do".to_owned();
+    assert_eq!((&decisions[5], &decisions[13]), (&None, &Some(said)));
+    fleet.policy.placement = Placement::default();
+    assert_eq!(fleet.step(1000).saturated, None, "the other one may work on it too");
+}
+
+#[test]
 fn what_an_operator_orders_for_a_node_goes_before_its_labels() {
     let mut fleet = Fleet::new(&["gpu"], &[], CPU_AND_GPU);
     fleet.ordered.insert(id("cpu"), [(Stage::Enrich, 2)].into());
