@@ -178,6 +178,18 @@ fn visits_that_come_again_and_again_move_nothing() {
     assert_eq!(slow.changes_since(since), Vec::<String>::new(), "nor where they are too much");
 }
 
+/// What `docs/capacity.md` takes an alert of LSST to cost, and what it says a node of 4 cores is enough for.
+#[test]
+fn the_largest_visit_of_lsst_after_a_quiet_hour_is_through_within_a_minute_while_the_next_one_comes() {
+    let mut node = Node::new(4, [0.7, 2.2, 0.6]);
+    node.run(3600, |_| 20.0);
+    let (begin, waits) = (node.now, |node: &Node| node.queues.values().flatten().map(|(_, count)| count).sum::<f64>());
+    node.run(30, |now| if now < begin + 5_000 { 8_000.0 } else { 0.0 });
+    assert!(waits(&node) > 0.0, "the node has little time left");
+    node.run(30, |now| if (39_000..44_000).contains(&(now - begin)) { 2_000.0 } else { 0.0 });
+    assert!(waits(&node) <= 10_000.0, "{} wait: {:?}", waits(&node), node.changes_since(begin));
+}
+
 #[test]
 fn without_a_policy_each_stage_has_its_share_and_orders_hold_with_one() {
     let loads = BTreeMap::from([(Stage::Ingest, StageLoad { age: Span(9_000), busy: 1000, ..StageLoad::default() })]);
