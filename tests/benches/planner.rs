@@ -14,7 +14,7 @@ use boom_plan::fleet::{Fleet, LiveTopic, Observation};
 use boom_plan::id::{Offset, ProducerName, Sequence, Term};
 use boom_plan::lease::Timing;
 use boom_plan::message::{HoldState, Holding, NodeInfo, Register, Report};
-use boom_plan::orders::{Bounds, Orders, Start, Stream};
+use boom_plan::orders::{Orders, Stream};
 use boom_plan::plan::Plan;
 use boom_plan::scale::{Load, Memory, Policy, scale};
 use boom_plan::time::{Span, Time};
@@ -99,16 +99,7 @@ fn fleet(nodes: u64, partitions: u32, streams: u32) -> Fleet {
     let mut fleet = Fleet::new(Timing::default(), Span(15_000));
     let stream = |number: u32| {
         let topics = format!("t{number}").parse().expect("it is a pattern");
-        let (survey, cluster) = ("ZTF".to_owned(), "kafka".to_owned());
-        let stream = Stream {
-            survey,
-            cluster,
-            topics,
-            start: Start::Earliest,
-            paused: false,
-            bounds: Bounds::default(),
-            replay: None,
-        };
+        let stream = Stream::new("ZTF", "kafka", topics);
         (format!("s{number}").parse().expect("it is a name"), stream)
     };
     let orders = Orders { streams: (0..streams).map(stream).collect(), ..Orders::default() };

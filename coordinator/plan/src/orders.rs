@@ -49,6 +49,12 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// One that is read from its beginning, and takes what is usual.
+    pub fn new(survey: impl Into<String>, cluster: impl Into<String>, topics: TopicPattern) -> Self {
+        let (survey, cluster, bounds) = (survey.into(), cluster.into(), Bounds::default());
+        Self { survey, cluster, topics, start: Start::Earliest, paused: false, bounds, replay: None }
+    }
+
     /// Whether it is a replay that is on its way out.
     pub fn is_removed(&self) -> bool {
         self.replay.as_ref().is_some_and(|replay| replay.removing)
@@ -312,17 +318,7 @@ mod tests {
     use super::*;
 
     fn stream(topics: &str) -> Stream {
-        let (survey, cluster) = ("ZTF".to_owned(), "ipac".to_owned());
-        let topics = topics.parse().unwrap();
-        Stream {
-            survey,
-            cluster,
-            topics,
-            start: Start::Earliest,
-            paused: false,
-            bounds: Bounds::default(),
-            replay: None,
-        }
+        Stream::new("ZTF", "ipac", topics.parse().unwrap())
     }
 
     fn id(text: &str) -> StreamId {

@@ -310,22 +310,12 @@ impl fmt::Display for Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orders::{Bounds, Start};
+    use crate::orders::Start;
     use crate::quota::{Shares, share_out};
 
     fn plan() -> Plan {
         let mut plan = Plan { version: PlanVersion(7), ..Plan::empty(Term(3)) };
-        let (survey, cluster) = ("ZTF".to_owned(), "ipac".to_owned());
-        let topics = "t".parse().unwrap();
-        let stream = Stream {
-            survey,
-            cluster,
-            topics,
-            start: Start::At(5),
-            paused: false,
-            bounds: Bounds::default(),
-            replay: None,
-        };
+        let stream = Stream { start: Start::At(5), ..Stream::new("ZTF", "ipac", "t".parse().unwrap()) };
         plan.orders.streams.insert("ztf".parse().unwrap(), stream);
         let entry = |state, fence: &[&str], reason| Assignment {
             state,

@@ -235,23 +235,13 @@ fn why_not(me: &ProducerName, plan: &Plan, partition: &Partition) -> Option<Rele
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orders::{Bounds, Start};
+
     use crate::plan::Assignment;
     use crate::quota::{Shares, share_out};
 
     fn plan(entries: &[(&str, Ownership)]) -> Plan {
         let mut plan = Plan { version: PlanVersion(3), ..Plan::empty(Term(2)) };
-        let (survey, cluster) = ("ZTF".to_owned(), "ipac".to_owned());
-        let topics = "t".parse().unwrap();
-        let stream = Stream {
-            survey,
-            cluster,
-            topics,
-            start: Start::Earliest,
-            paused: false,
-            bounds: Bounds::default(),
-            replay: None,
-        };
+        let stream = Stream::new("ZTF", "ipac", "t".parse().unwrap());
         plan.orders.streams.insert("s".parse().unwrap(), stream);
         for (partition, state) in entries {
             let (fence, reason) = ([producer("dead#1")].into(), Reason::OwnerDied { owner: producer("dead#1") });

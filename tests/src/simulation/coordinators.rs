@@ -5,7 +5,7 @@ use boom_plan::coordinator::{Action, Config, Coordinator, Event as CoordinatorEv
 use boom_plan::id::{ProducerName, Term};
 use boom_plan::lease::leads_until;
 use boom_plan::node::Event as NodeEvent;
-use boom_plan::orders::{Bounds, Start, Stream};
+use boom_plan::orders::Stream;
 use boom_plan::scale::Policy;
 use boom_plan::time::{Span, Time};
 
@@ -39,9 +39,7 @@ impl Coordinators {
 }
 
 fn stream(survey: &str, topics: &str) -> Stream {
-    let (survey, cluster) = (survey.to_owned(), "kafka".to_owned());
-    let topics = topics.parse().expect("it is a name");
-    Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds: Bounds::default(), replay: None }
+    Stream::new(survey, "kafka", topics.parse().expect("it is a name"))
 }
 
 impl World {

@@ -10,7 +10,7 @@ use crate::fleet::{Fleet, LiveTopic, Observation, Release};
 use crate::id::{Incarnation, NodeId, Offset, Partition, PlanVersion, ProducerName, Sequence, Term};
 use crate::lease::Timing;
 use crate::message::{HoldState, Holding, NodeInfo, Refusal, Register, Report};
-use crate::orders::{Bounds, Limits, Mode, Orders, Start, Stream};
+use crate::orders::{Bounds, Limits, Mode, Orders, Stream};
 use crate::plan::{Ownership, Plan};
 use crate::quota::Stage;
 use crate::scale::{Load, Memory, Policy, scale};
@@ -28,9 +28,7 @@ struct World {
 }
 
 fn stream(topics: &str) -> Stream {
-    let (survey, cluster) = ("ZTF".to_owned(), "ipac".to_owned());
-    let topics = topics.parse().unwrap();
-    Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds: Bounds::default(), replay: None }
+    Stream::new("ZTF", "ipac", topics.parse().unwrap())
 }
 
 fn producer(node: u32, incarnation: u64) -> ProducerName {

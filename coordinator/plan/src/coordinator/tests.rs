@@ -4,7 +4,6 @@ use super::*;
 use crate::fleet::Standing;
 use crate::id::{NodeId, Offset, Partition};
 use crate::message::{HoldState, Holding, NodeInfo};
-use crate::orders::{Bounds, Start};
 use crate::plan::Ownership;
 use crate::quota::Stage;
 
@@ -22,9 +21,7 @@ fn who(text: &str) -> ProducerName {
 }
 
 fn stream(topics: &str) -> Stream {
-    let (survey, cluster) = ("ZTF".to_owned(), "ipac".to_owned());
-    let topics = topics.parse().unwrap();
-    Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds: Bounds::default(), replay: None }
+    Stream::new("ZTF", "ipac", topics.parse().unwrap())
 }
 
 impl Desk {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::id::{Offset, PlanVersion};
-use crate::orders::{Bounds, Start, Stream};
+use crate::orders::{Start, Stream};
 use crate::plan::{Assignment, Ownership};
 use crate::reason::Reason;
 
@@ -20,17 +20,7 @@ fn partition(number: u32) -> Partition {
 
 fn plan(term: u64, version: u64, owners: &[Ownership]) -> Plan {
     let mut plan = Plan { version: PlanVersion(version), ..Plan::empty(Term(term)) };
-    let (survey, cluster) = ("ZTF".to_owned(), "ipac".to_owned());
-    let topics = "t".parse().unwrap();
-    let stream = Stream {
-        survey,
-        cluster,
-        topics,
-        start: Start::Latest,
-        paused: false,
-        bounds: Bounds::default(),
-        replay: None,
-    };
+    let stream = Stream { start: Start::Latest, ..Stream::new("ZTF", "ipac", "t".parse().unwrap()) };
     plan.orders.streams.insert("s".parse().unwrap(), stream);
     for (number, state) in (0..).zip(owners) {
         let (since, reason) = (PlanVersion(version), Reason::LeastLoaded { of: 1 });

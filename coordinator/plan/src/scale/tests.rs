@@ -8,7 +8,7 @@ use super::*;
 use crate::fleet::{LiveTopic, Observation};
 use crate::id::Offset;
 use crate::lease::Timing;
-use crate::orders::{Bounds, Orders, Start, Stream};
+use crate::orders::{Orders, Stream};
 use crate::quota::{Quota, share_out};
 
 /// Milliseconds of a step of the modelled node.
@@ -269,17 +269,7 @@ fn a_node_of_which_nothing_new_is_known_keeps_what_it_has_and_goes_on_resting() 
 #[test]
 fn what_arrives_is_what_two_listings_differ_by() {
     let mut fleet = Fleet::new(Timing::default(), Span(15_000));
-    let (survey, cluster) = ("ZTF".to_owned(), "k".to_owned());
-    let topics = "t".parse().unwrap();
-    let stream = Stream {
-        survey,
-        cluster,
-        topics,
-        start: Start::Earliest,
-        paused: false,
-        bounds: Bounds::default(),
-        replay: None,
-    };
+    let stream = Stream::new("ZTF", "k", "t".parse().unwrap());
     let orders = Orders { streams: [("s".parse().unwrap(), stream)].into(), ..Orders::default() };
     fleet.apply(Observation::Ordered(orders), Time(0));
     let mut arriving = |end, now| {

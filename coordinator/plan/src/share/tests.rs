@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::id::PlanVersion;
-use crate::orders::{Start, Stream};
+use crate::orders::Stream;
 use crate::plan::Ownership;
 use crate::reason::Reason;
 
@@ -17,8 +17,7 @@ fn bounds(weight: Option<u32>, enrich: Limits) -> Bounds {
 }
 
 fn orders(bounds: Bounds) -> Orders {
-    let (survey, cluster, topics) = ("ZTF".to_owned(), "ipac".to_owned(), "t".parse().unwrap());
-    let stream = Stream { survey, cluster, topics, start: Start::Earliest, paused: false, bounds, replay: None };
+    let stream = Stream { bounds, ..Stream::new("ZTF", "ipac", "t".parse().unwrap()) };
     Orders { streams: [("s".parse().unwrap(), stream)].into(), ..Orders::default() }
 }
 
