@@ -28,8 +28,9 @@ use boom_node::stage::record::Provenance;
 use boom_node::stats::Stats;
 use boom_node::store::Embedded;
 use boom_node::{filters, scorer, simulated_sky};
-use boom_plan::handover::Policy;
+use boom_plan::handover::{Policy, Why};
 use boom_plan::quota::Stage;
+use boom_plan::time::Span;
 use boom_sky::schema::Decoder;
 use boom_store::catalog::CatalogSet;
 use boom_store::documents::Store;
@@ -125,16 +126,27 @@ impl Setting {
 
     /// Runs a night through a node without workers beside others; gives its books and what was handed over, by stage.
     async fn run_beside(&self, out: &Path, port: Arc<dyn HandOver>, helpers: Vec<Worker>) -> (Books, [Counts; 3]) {
+        let (books, owner) = self.run_with(out, (0, Policy::default()), port, helpers).await;
+        (books, Stage::ALL.map(|stage| owner.counts(stage)))
+    }
+
+    /// Runs a night through a node with so many workers for each stage beside others.
+    async fn run_with(
+        &self,
+        out: &Path,
+        (workers, policy): (usize, Policy),
+        port: Arc<dyn HandOver>,
+        helpers: Vec<Worker>,
+    ) -> (Books, Arc<Owner>) {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         helpers.into_iter().for_each(|helper| drop(tasks.spawn(helper.run(stop.clone()))));
-        let policy = Policy::default();
         let owner = Arc::new(Owner::new(port, "owner", "owner:1".to_owned(), policy, Arc::new(AtomicU64::new(7))));
         tasks.spawn(Arc::clone(&owner).run(stop.clone()));
-        let books = self.run(out, 0, Some(Arc::clone(&owner))).await;
+        let books = self.run(out, workers, Some(Arc::clone(&owner))).await;
         stop.cancel();
         tasks.close();
         tasks.wait().await;
-        (books, Stage::ALL.map(|stage| owner.counts(stage)))
+        (books, owner)
     }
 }
 
@@ -177,6 +189,21 @@ async fn a_night_that_another_node_does_gives_the_same_to_the_last_byte() {
         assert!(counts.given >= 258, "all of {stage} is done by the other one: {counts:?}");
         assert_eq!((counts.refused, counts.overdue), (0, 0), "{stage}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_busy_node_does_not_get_to_another_one_does() {
+    let (setting, directory) = (Setting::new(), tempfile::tempdir().unwrap());
+    let (here, there) = (directory.path().join("here"), directory.path().join("there"));
+    let books = setting.run(&here, 1, None).await;
+    let port: Arc<dyn HandOver> = Arc::new(Memory::default());
+    let (helpers, policy) = (vec![setting.helper(&port, 7)], Policy { patience: Span(0), ..Policy::default() });
+    let (others, owner) = setting.run_with(&there, (1, policy), port, helpers).await;
+    assert_eq!(books, others);
+    assert_same(&here, &there);
+    let (why, counts) = (owner.said(Stage::Enrich).0, owner.counts(Stage::Enrich));
+    assert_eq!(why, Some(Why::Busy), "it has a worker of its own");
+    assert!((1..258).contains(&counts.given), "both have done some: {counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
