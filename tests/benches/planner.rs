@@ -62,7 +62,7 @@ fn planned(fleet: &Fleet, current: &Plan) -> (Plan, Duration) {
     let (memory, policy) = (Memory::default(), Policy::default());
     let plan = || {
         let decision = scale(&Load::of(fleet, current, &memory), &policy, Time(0));
-        assign(&Facts::of(fleet, &decision.quotas), current)
+        assign(&Facts::of(fleet, &decision.quotas, current.version), current)
     };
     let timed = |_| {
         let start = Instant::now();

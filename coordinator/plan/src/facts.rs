@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::fleet::{Fleet, Member, Standing, TopicFacts};
-use crate::id::{NodeId, Partition, ProducerName, StreamId};
+use crate::id::{NodeId, Partition, PlanVersion, ProducerName, StreamId};
 use crate::message::HoldState;
 use crate::orders::{Mode, Orders};
 use crate::quota::NodeQuotas;
@@ -39,7 +39,7 @@ impl NodeFacts<'_> {
     }
 
     /// Whether it runs a partition that it was given in version `since`, or in a later one.
-    pub fn runs(&self, partition: &Partition, since: crate::id::PlanVersion) -> bool {
+    pub fn runs(&self, partition: &Partition, since: PlanVersion) -> bool {
         let holding = self.member.holds.get(partition);
         self.member.seen >= Some(since) && holding.is_some_and(|held| held.state != HoldState::Starting)
     }
@@ -68,14 +68,17 @@ pub struct Facts<'a> {
     pub orders: &'a Orders,
     /// What the load asks for, by node.
     pub quotas: &'a BTreeMap<NodeId, NodeQuotas>,
+    /// A partition whose place is not newer than this version of the plan may be moved for its lag alone.
+    pub rested: PlanVersion,
     /// Whether everybody whom the plan names has come or is gone, and everything that it names was listed: before, nothing is balanced,
     /// and so a change of leader moves nothing.
     pub is_settled: bool,
 }
 
 impl<'a> Facts<'a> {
-    /// What there is to be looked at in a fleet, with the quotas that its load asks for (`scale`).
-    pub fn of(fleet: &'a Fleet, quotas: &'a BTreeMap<NodeId, NodeQuotas>) -> Self {
+    /// What there is to be looked at in a fleet, with the quotas that its load asks for (`scale`), and since which version of the plan a
+    /// partition must be where it is to be moved for its lag alone.
+    pub fn of(fleet: &'a Fleet, quotas: &'a BTreeMap<NodeId, NodeQuotas>, rested: PlanVersion) -> Self {
         let orders = fleet.orders();
         let nodes = fleet.members().iter().map(|(who, member)| {
             let disposition = disposition(who, member, orders);
@@ -83,7 +86,7 @@ impl<'a> Facts<'a> {
         });
         let is_listed = fleet.topics().values().all(|topic| topic.is_confirmed);
         let (nodes, partitions) = (nodes.collect(), demands(fleet));
-        Self { nodes, partitions, orders, quotas, is_settled: is_listed && !fleet.is_awaiting() }
+        Self { nodes, partitions, orders, quotas, rested, is_settled: is_listed && !fleet.is_awaiting() }
     }
 }
 

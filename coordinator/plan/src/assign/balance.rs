@@ -20,6 +20,8 @@ struct Node<'a> {
     hash: u64,
     capacity: u64,
     load: u64,
+    /// Partitions that it has, or is to have.
+    partitions: u64,
 }
 
 /// The nodes that take partitions, with what they carry.
@@ -35,6 +37,18 @@ struct Move {
     from: usize,
     to: usize,
     revokes: bool,
+}
+
+impl Node<'_> {
+    fn gets(&mut self, weight: u64) {
+        self.load += weight;
+        self.partitions += 1;
+    }
+
+    fn gives(&mut self, weight: u64) {
+        self.load -= weight;
+        self.partitions -= 1;
+    }
 }
 
 /// A load by a capacity, compared exactly.
@@ -70,7 +84,7 @@ impl<'a> Loads<'a> {
         let nodes: Vec<Node<'a>> = takes
             .map(|(&who, node)| {
                 let hash = xxh3_64(who.node.as_str().as_bytes());
-                Node { who, hash, capacity: node.capacity(), load: 0 }
+                Node { who, hash, capacity: node.capacity(), load: 0, partitions: 0 }
             })
             .collect();
         let numbers = nodes.iter().enumerate().map(|(number, node)| (&node.who.node, number)).collect();
@@ -106,7 +120,7 @@ impl<'a> Loads<'a> {
         let mut open = Vec::new();
         for (i, slot) in slots.iter().enumerate() {
             match (slot.weight, slot.target) {
-                (Some(weight), Some(target)) => self.nodes[target].load += weight,
+                (Some(weight), Some(target)) => self.nodes[target].gets(weight),
                 (Some(weight), None) if !slot.is_fixed => open.push((Reverse(weight), hash(slot), i)),
                 _ => {}
             }
@@ -115,12 +129,13 @@ impl<'a> Loads<'a> {
         for (Reverse(weight), hash, i) in open {
             slots[i].target = self.least(weight, hash);
             if let Some(target) = slots[i].target {
-                self.nodes[target].load += weight;
+                self.nodes[target].gets(weight);
             }
         }
     }
 
     /// Moves partitions from nodes that carry much to nodes that carry little, as long as that makes the greater of both shares smaller.
+    /// Lags change all the time: what moved lately is moved again only if that makes the numbers of partitions more even too.
     pub(super) fn balance(&mut self, slots: &mut [Slot<'a>]) {
         let wanted = slots.iter().filter(|slot| slot.weight.is_some()).count();
         let under_way = slots.iter().filter(|slot| slot.is_balancing(self)).count();
@@ -144,8 +159,8 @@ impl<'a> Loads<'a> {
 
     fn carry_out(&mut self, step: &Move, slot: &mut Slot<'a>) {
         let weight = slot.weight.unwrap_or_default();
-        self.nodes[step.from].load -= weight;
-        self.nodes[step.to].load += weight;
+        self.nodes[step.from].gives(weight);
+        self.nodes[step.to].gets(weight);
         slot.target = Some(step.to);
         if step.revokes {
             let name = |number| self.who(number).node.clone();
@@ -162,6 +177,11 @@ impl<'a> Loads<'a> {
         donors.into_iter().find_map(|from| self.gift(slots, &piles[from], from, may_revoke))
     }
 
+    fn evens_numbers(&self, from: usize, to: usize) -> bool {
+        let share = |number: usize, more| Share(self.nodes[number].partitions + more, self.nodes[number].capacity);
+        share(to, 1).is_below(share(from, 0))
+    }
+
     /// What a node can give that helps: the heaviest that does, of equals one that nobody has yet, then the one that the receiver's hash
     /// is highest for.
     fn gift(&self, slots: &[Slot<'a>], pile: &[usize], from: usize, may_revoke: bool) -> Option<Move> {
@@ -175,6 +195,9 @@ impl<'a> Loads<'a> {
                 self.share(to, weight).is_below(self.share(from, 0)).then_some(to)
             });
             let Some(to) = receiver else { continue };
+            if revokes && !slots[slot].is_rested && !self.evens_numbers(from, to) {
+                continue;
+            }
             let rank = (weight, !revokes, mix(hash(&slots[slot]), self.nodes[to].hash));
             if best.as_ref().is_none_or(|(best, _)| rank > *best) {
                 best = Some((rank, Move { slot, from, to, revokes }));

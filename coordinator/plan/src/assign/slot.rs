@@ -29,6 +29,8 @@ pub(super) struct Slot<'a> {
     pub(super) hold: Hold<'a>,
     /// Who is to have it, by number among those that take partitions.
     pub(super) target: Option<usize>,
+    /// Whether it has been where it is for so long that it may be moved for its lag alone.
+    pub(super) is_rested: bool,
     /// Whether its owner stays although it takes no more: nobody else is looked for.
     pub(super) is_fixed: bool,
     /// Why, if something changes.
@@ -48,8 +50,9 @@ impl<'a> Slot<'a> {
             None => (None, Some(Reason::StreamRemoved)),
         };
         let fence = before.map(|entry| entry.fence.clone()).unwrap_or_default();
-        let (hold, target) = (Hold::Free, None);
-        let mut slot = Self { partition, weight, hold, target, is_fixed: false, reason: refusal, fence, before };
+        let is_rested = before.is_none_or(|entry| entry.since <= facts.rested);
+        let (hold, target, is_fixed, reason) = (Hold::Free, None, false, refusal);
+        let mut slot = Self { partition, weight, hold, target, is_rested, is_fixed, reason, fence, before };
         if let Some((entry, owner)) = before.and_then(|entry| Some((entry, entry.state.owner()?))) {
             slot.resolve_owner(entry, owner, facts);
             if slot.weight.is_some() && !slot.is_fixed {

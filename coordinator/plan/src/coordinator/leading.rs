@@ -1,6 +1,6 @@
 //! The leader's part: it hears nodes, keeps the fleet, and commits a plan whenever the facts ask for another one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::{Action, Config, Event, fenced};
@@ -8,7 +8,7 @@ use crate::assign::assign;
 use crate::audit::{Audit, Demise};
 use crate::facts::Facts;
 use crate::fleet::{Effect, Fleet, Observation};
-use crate::id::{NodeId, ProducerName, RequestId, StreamId, Term};
+use crate::id::{NodeId, PlanVersion, ProducerName, RequestId, StreamId, Term};
 use crate::message::{Refusal, Register, Report};
 use crate::orders::{OperatorCommand, Stream};
 use crate::plan::Plan;
@@ -43,6 +43,10 @@ pub(super) struct Leading {
     needs_plan: bool,
     /// Before this there is no other plan.
     plan_at: Time,
+    /// When the plans of the last [`DWELL`] were committed; what is in older ones has rested.
+    recent: VecDeque<(Time, PlanVersion)>,
+    /// The newest plan that is older.
+    rested: PlanVersion,
     /// When the first of those joined for whom the next plan waits.
     joining: Option<Time>,
     sent_at: Time,
@@ -58,6 +62,9 @@ pub(super) struct Leading {
 /// How often quotas are looked at: nodes report about as often.
 const SCALE: Span = Span(1000);
 
+/// How long a partition stays where it is before its lag alone moves it again: longer than what a usual visit of LSST leaves takes.
+const DWELL: Span = Span(60_000);
+
 impl Leading {
     pub(super) fn new(term: Term, until: Time, stored: Plan, config: &Config, now: Time) -> Self {
         let mut fleet = Fleet::new(config.timing, config.topic_grace);
@@ -65,8 +72,9 @@ impl Leading {
         let (store, asked, joining) = (Store::Idle, Vec::new(), None);
         let (plan, plan_at, sent_at, list_at, scale_at) = (Arc::new(stored), now, now, now, now);
         let (needs_plan, memory, saturated, homeless) = (true, Memory::default(), None, BTreeMap::new());
+        let (recent, rested) = (VecDeque::new(), plan.version);
         #[rustfmt::skip]
-        let leading = Self { term, until, plan, fleet, store, asked, needs_plan, plan_at, joining, sent_at, list_at, scale_at,
+        let leading = Self { term, until, plan, fleet, store, asked, needs_plan, plan_at, recent, rested, joining, sent_at, list_at, scale_at,
             memory, saturated, homeless };
         leading
     }
@@ -219,6 +227,9 @@ impl Leading {
 
     fn tick(&mut self, config: &Config, requests: &mut RequestId, now: Time, actions: &mut Vec<Action>) {
         self.observe(Observation::Tick, now, actions);
+        while let Some((_, version)) = self.recent.pop_front_if(|(at, _)| now.since(*at) >= DWELL) {
+            (self.rested, self.needs_plan) = (version, true);
+        }
         if now >= self.list_at {
             self.list_at = now + config.list;
             self.list(actions);
@@ -283,7 +294,7 @@ impl Leading {
         self.forget_erased(now, actions);
         (self.needs_plan, self.joining, self.plan_at) = (false, None, now + config.pace);
         let Decision { quotas, memory, .. } = self.decide(config, now);
-        let next = assign(&Facts::of(&self.fleet, &quotas), &self.plan);
+        let next = assign(&Facts::of(&self.fleet, &quotas, self.rested), &self.plan);
         self.memory = memory;
         if next == *self.plan {
             self.reply_to_orders(actions);
@@ -337,6 +348,7 @@ impl Leading {
         let changes = self.plan.diff(&plan);
         actions.push(Action::Audit(Audit::Committed(plan.version, changes)));
         (self.plan, self.sent_at) = (plan, now);
+        self.recent.push_back((now, self.plan.version));
         self.fleet.forget(&self.plan);
         let members = self.fleet.members().iter().filter(|(_, member)| member.connected && !member.standing.is_over());
         self.send_plan(members.map(|(who, _)| who.clone()).collect(), actions);

@@ -15,8 +15,9 @@ pub struct LiveTopic {
     pub ends: BTreeMap<u32, Option<Offset>>,
 }
 
-/// From how many alerts on a partition is at which level of lag.
-const LEVELS: [u64; 3] = [1_000, 10_000, 100_000];
+/// From how many alerts on a partition is at which level of lag. What a visit of LSST leaves on one of a few partitions is none: it is
+/// through before it would pay to move the partition.
+const LEVELS: [u64; 3] = [5_000, 50_000, 500_000];
 
 /// A partition as Kafka and its owner show it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -105,8 +106,8 @@ mod tests {
             facts.take(Some(Offset(1_000_000 + lag)), Some(Offset(1_000_000)));
             facts.weight()
         };
-        assert_eq!([0, 999, 1_000, 900, 300, 1_100, 249].map(&mut weight), [1, 1, 2, 2, 2, 2, 1]);
-        assert_eq!([100_000, 30_000, 24_000, 0].map(&mut weight), [4, 4, 3, 1]);
+        assert_eq!([0, 4_999, 5_000, 4_500, 1_500, 5_500, 1_249].map(&mut weight), [1, 1, 2, 2, 2, 2, 1]);
+        assert_eq!([500_000, 130_000, 124_000, 0].map(&mut weight), [4, 4, 3, 1]);
     }
 
     #[test]
