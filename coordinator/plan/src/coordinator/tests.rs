@@ -168,6 +168,23 @@ fn sent(actions: &[Action]) -> Vec<String> {
 }
 
 #[test]
+fn a_partition_that_has_just_come_stays_for_a_minute_however_much_waits_in_it() {
+    let mut desk = leader();
+    let before = desk.owners();
+    let after = |desk: &mut Desk, seconds: u32| {
+        for _ in 0..seconds {
+            desk.list(&[("ztf_20261124", 60_000)]);
+            desk.tick(1000);
+            desk.hear("a#1", 0);
+            desk.hear("b#1", 60_000);
+        }
+        desk.owners()
+    };
+    assert_eq!(after(&mut desk, 57), before);
+    assert_ne!(after(&mut desk, 5), before);
+}
+
+#[test]
 fn a_leader_change_moves_nothing_and_disturbs_nobody() {
     let mut old = leader();
     let before = old.stored.clone().unwrap();
