@@ -204,16 +204,22 @@ impl KafkaOutput {
     /// What a node of that name leaves that is killed between writing and committing.
     pub fn leave_open(&self, name: &str) {
         let config = self.config(name);
-        let mut settings = ClientConfig::new();
-        settings.set("bootstrap.servers", &self.brokers).set("transactional.id", &config.name);
-        let producer: BaseProducer = settings.create().expect("a producer");
-        producer.init_transactions(PATIENCE).expect("it takes the name");
-        producer.begin_transaction().expect("it begins");
+        let producer = transaction(&self.brokers, &config.name);
         for topic in [&config.results, &config.dead_letters, &config.progress] {
             producer.send(BaseRecord::to(topic).key("night").payload("{")).expect("it is written");
         }
         producer.flush(PATIENCE).expect("it reaches Kafka");
     }
+}
+
+/// A producer in a transaction.
+fn transaction(brokers: &str, name: &str) -> BaseProducer {
+    let mut settings = ClientConfig::new();
+    settings.set("bootstrap.servers", brokers).set("transactional.id", name);
+    let producer: BaseProducer = settings.create().expect("a producer");
+    producer.init_transactions(PATIENCE).expect("it takes the name");
+    producer.begin_transaction().expect("it begins");
+    producer
 }
 
 fn text(header: Header<'_, &[u8]>) -> (String, String) {
@@ -302,6 +308,16 @@ impl Topic {
             self.producer().send(record.timestamp(time)).expect("it is taken");
         }
         self.arrive();
+    }
+
+    /// Writes these records in a transaction, whose end is marked behind them.
+    pub fn write_marked<'a>(&self, partition: i32, records: impl Iterator<Item = &'a [u8]>) {
+        let producer = transaction(&self.brokers, &self.name);
+        for payload in records {
+            let record = BaseRecord::<(), [u8]>::to(&self.name).partition(partition).payload(payload);
+            producer.send(record).expect("it is taken");
+        }
+        producer.commit_transaction(PATIENCE).expect("it is committed");
     }
 
     /// Sends these records, and does not wait until they have arrived.

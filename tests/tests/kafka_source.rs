@@ -135,6 +135,26 @@ fn partitions_come_and_go_while_it_runs_and_one_that_is_gone_gives_nothing_more(
 }
 
 #[test]
+fn behind_the_marks_of_transactions_it_goes_on() {
+    let topic = Topic::make(brokers(), "marked", 2);
+    let write = || {
+        for number in 0..2 {
+            topic.write_marked(number, (0..20).map(|_| b"packet".as_slice()));
+        }
+    };
+    let running = Running::start(brokers(), 1 << 20);
+    let partitions = [0, 1].map(|number| partition(&topic, number));
+    write();
+    partitions.iter().for_each(|partition| running.control.add(partition.clone(), Start::Earliest));
+    partitions.iter().for_each(|partition| running.wait_for(partition, 20));
+    let renewals = || running.counters.get().renewals;
+    eventually("the client is renewed", || renewals() > 0);
+    write();
+    partitions.iter().for_each(|partition| running.wait_for(partition, 40));
+    partitions.iter().for_each(|partition| assert_eq!(running.offsets(partition).len(), 40));
+}
+
+#[test]
 fn a_full_queue_pauses_the_partitions_and_memory_stays_bounded() {
     const QUEUE: usize = 1 << 20;
     let topic = Topic::make(brokers(), "full", 2);

@@ -175,9 +175,11 @@ fn a_window_goes_through_apart_from_the_live_stream_and_leaves_nothing_when_it_i
     scene.cluster.end_node(0, End::Kill);
     let decided = counts(&scene.committed(), "again")[0];
     assert!(decided < WINDOW.len() as u64, "it was killed in the middle: {decided}");
-    scene.feed(LIVE..ALL);
+    scene.feed(LIVE..LIVE + 40);
     scene.cluster.start_node(0);
     scene.wait_until_done();
+    // And goes on where the nodes have let go of the same partitions for the replay.
+    scene.feed(LIVE + 40..ALL);
     scene.wait_for_live(ALL as u64 + 1);
 
     // The whole window, and nothing else of the night, each once and as if nobody had ever seen it.
@@ -214,6 +216,15 @@ fn a_window_goes_through_apart_from_the_live_stream_and_leaves_nothing_when_it_i
     scene.remove();
     scene.cluster.wait("nothing of it is left", |_| scene.stream().is_none());
     nothing_is_left(&scene);
+
+    // Where a window ends with the topic, the mark of a transaction's end is the last that there is.
+    let now = || bson::DateTime::now().try_to_rfc3339_string().unwrap();
+    let begins = now();
+    scene.topic.write_marked(1, scene.night.packets[..20].iter().map(|packet| packet.bytes.as_slice()));
+    let text = ["streams", "replay", "ztf", "--from", &begins, "--to", &now(), "--as", "again"];
+    scene.boomctl().text(&text);
+    scene.wait_until_done();
+    assert_eq!(counts(&scene.committed(), "again"), [20, 20, 0, 0]);
 }
 
 /// What can not be a replay is refused with the reason.

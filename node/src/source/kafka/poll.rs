@@ -139,8 +139,11 @@ impl Poller {
 
     fn drop_partition(&mut self, partition: &Partition) {
         self.waiting.retain(|waiting| waiting.partition != *partition);
-        if let Some(reading) = self.reading.remove(&(partition.topic.clone(), partition.number)) {
-            let _ = self.unassign(&reading.partition);
+        let key = (partition.topic.clone(), partition.number);
+        // A replay reads the same topic, with a reader of its own; each is told of all that ends.
+        if self.reading.get(&key).is_some_and(|reading| reading.partition == *partition) {
+            self.reading.remove(&key);
+            let _ = self.unassign(partition);
         }
     }
 
@@ -152,7 +155,8 @@ impl Poller {
         self.begin_due()?;
         self.resume()?;
         match self.consumer.poll(POLL) {
-            None | Some(Err(KafkaError::PartitionEOF(_))) => Ok(()),
+            None => Ok(()),
+            Some(Err(KafkaError::PartitionEOF(number))) => self.at_end(number),
             Some(Ok(message)) => {
                 let key = (message.topic().to_owned(), message.partition());
                 let Some(reading) = self.reading.get_mut(&key) else { return Ok(()) };
@@ -297,6 +301,18 @@ impl Poller {
             self.counters.count(|counts| counts.missing += 1);
             self.say(Event::Missing { partition: waiting.partition.clone(), problem: error.to_string() });
         }
+    }
+
+    /// Of a replay: all that partitions of that number have is read, of whatever topic, which the client does not say. A window that ends with
+    /// its topic is through then, though no packet shows it: behind the last one may be marks of the ends of transactions.
+    fn at_end(&mut self, number: i32) -> Result<(), KafkaError> {
+        let position = self.consumer.position()?;
+        let is_through = |((topic, of), reading): &(&(String, i32), &Reading)| {
+            let at = position.find_partition(topic, *of).map(|element| element.offset());
+            *of == number && matches!(at, Some(Offset::Offset(at)) if at.max(0).cast_unsigned() >= reading.end)
+        };
+        let through: Vec<_> = self.reading.iter().filter(is_through).map(|(key, _)| key.clone()).collect();
+        through.iter().try_for_each(|key| self.end_window(key))
     }
 
     /// The window of a partition is through: it is not read any more. The client gives nothing else of it, and need not be told.
