@@ -112,18 +112,10 @@ impl<'a> Load<'a> {
     pub fn of(fleet: &'a Fleet, plan: &'a Plan, memory: &'a Memory) -> Self {
         let orders = fleet.orders();
         let unheard = |node: &'a NodeId| {
-            let current = plan.quotas.get(node)?;
-            let load = NodeLoad {
-                cores: current.cores(),
-                labels: None,
-                takes: false,
-                ordered: orders.quotas.get(node),
-                limits: orders.limits.get(node),
-                current: Some(current),
-                stages: None,
-                behind: Span(0),
-            };
-            Some((node.clone(), load))
+            let current = plan.quotas.get(node);
+            let (ordered, limits) = (orders.quotas.get(node), orders.limits.get(node));
+            let cores = current.map_or(0, NodeQuotas::cores);
+            NodeLoad { cores, labels: None, takes: false, ordered, limits, current, stages: None, behind: Span(0) }
         };
         let heard = |(who, member): (&'a ProducerName, &'a Member)| {
             let is_fresh = member.standing == Standing::Live && member.seen >= Some(plan.version);
@@ -135,15 +127,14 @@ impl<'a> Load<'a> {
                 cores: member.info.cores,
                 labels: Some(&member.info.labels),
                 takes: member.standing == Standing::Live && !member.leaving && !is_drained,
-                ordered: orders.quotas.get(&who.node),
-                limits: orders.limits.get(&who.node),
-                current: plan.quotas.get(&who.node),
                 stages: is_fresh.then_some(&member.stages),
                 behind: behind.max().unwrap_or_default(),
+                ..unheard(&who.node)
             };
             (who.node.clone(), load)
         };
-        let mut nodes: BTreeMap<_, _> = may_live(fleet, plan).into_iter().filter_map(unheard).collect();
+        let planned = may_live(fleet, plan).into_iter().filter(|node| plan.quotas.contains_key(node));
+        let mut nodes: BTreeMap<_, _> = planned.map(|node| (node.clone(), unheard(node))).collect();
         nodes.extend(fleet.members().iter().filter(|(_, member)| is_heard(member)).map(heard));
         Self { nodes, arriving: fleet.arriving(), waiting: fleet.lag(None).alerts, memory }
     }
