@@ -203,6 +203,11 @@ fn built(binaries: &[&str], sources: &[&str]) -> PathBuf {
     if profile.ends_with("release") {
         build.arg("--release");
     }
+    // What cargo tells a test of its package would have crates built again whose build scripts look at it, and once more outside of the test.
+    let is_of_package = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_of_package)) {
+        build.env_remove(name);
+    }
     let built = build.output().expect("cargo starts");
     let said = String::from_utf8_lossy(&built.stderr);
     assert!(built.status.success(), "{binaries:?} can not be built:\n{said}");
