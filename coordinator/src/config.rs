@@ -294,7 +294,23 @@ fn streams(
             streams.insert(id, Stream { survey, cluster, topics, start, paused: raw.paused, bounds, replay: None });
         }
     }
+    problems.extend(meetings(&streams));
     streams
+}
+
+/// Streams of one Kafka cluster that have a topic in common: each of its alerts would be one of both.
+fn meetings(streams: &BTreeMap<StreamId, Stream>) -> Vec<String> {
+    let pairs = streams.iter().enumerate().flat_map(|(at, one)| streams.iter().skip(at + 1).map(move |two| (one, two)));
+    let meets = |((_, one), (_, two)): &((_, &Stream), (_, &Stream))| {
+        one.cluster == two.cluster && one.topics.meets(&two.topics)
+    };
+    let say = |((one, stream), (two, other)): ((&StreamId, &Stream), (&StreamId, &Stream))| {
+        format!(
+            "`streams.{two}.topics`: `{}` and the `{}` of `streams.{one}` have topics in common: give each of them to one stream",
+            other.topics, stream.topics
+        )
+    };
+    pairs.filter(meets).map(say).collect()
 }
 
 fn or_none(text: &str) -> &str {
@@ -460,6 +476,24 @@ mod tests {
         ] {
             assert!(all.contains(part), "{part} in\n{all}");
         }
+    }
+
+    #[test]
+    fn a_topic_of_a_cluster_is_of_one_stream() {
+        let two = |clusters: [&str; 2], topics: [&str; 2]| {
+            let stream = |at: usize| {
+                let (cluster, topics) = (clusters[at], topics[at]);
+                format!(
+                    "[streams.s{at}]\nsurvey = 'ZTF'\ncluster = '{cluster}'\ntopics = '{topics}'\nstart = 'latest'\n"
+                )
+            };
+            load(&format!("[kafka]\na.brokers = 'a:1'\nb.brokers = 'b:1'\n{}{}", stream(0), stream(1)), &[])
+        };
+        two(["a", "b"], ["ztf_{date}", "ztf_{date}"]).unwrap();
+        two(["a", "a"], ["ztf_{date}_programid1", "ztf_{date}_programid{2,3}"]).unwrap();
+        let problems = two(["a", "a"], ["ztf_{date}_programid{1,2}", "ztf_{date}_programid{2,3}"]).unwrap_err();
+        let problem = "`streams.s1.topics`: `ztf_{date}_programid{2,3}` and the `ztf_{date}_programid{1,2}` of `streams.s0` have topics in common";
+        assert!(problems[0].contains(problem), "{problems:?}");
     }
 
     #[test]

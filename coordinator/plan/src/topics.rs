@@ -70,11 +70,41 @@ impl TopicPattern {
         self.parts.contains(&Part::Date)
     }
 
+    /// Whether there are names that belong to both. Any eight digits are taken for a date.
+    pub fn meets(&self, other: &Self) -> bool {
+        let (mine, others) = (self.names(), other.names());
+        mine.iter().any(|name| others.iter().any(|other| may_be_same(name, other)))
+    }
+
+    /// All names, in which a date is eight times [`DIGIT`].
+    fn names(&self) -> Vec<String> {
+        let date = [DIGIT.to_string().repeat(8)];
+        let mut names = vec![String::new()];
+        for part in &self.parts {
+            let texts = match part {
+                Part::Text(text) => std::slice::from_ref(text),
+                Part::Date => &date,
+                Part::OneOf(texts) => texts,
+            };
+            names = names.iter().flat_map(|name| texts.iter().map(move |text| format!("{name}{text}"))).collect();
+        }
+        names
+    }
+
     /// What the name of `topic` says, if it belongs to the pattern.
     pub fn matches(&self, topic: &Topic) -> Option<Matched> {
         let mut matched = Matched { night: None, family: String::new() };
         follow(&self.parts, topic.as_str(), &mut matched).then_some(matched)
     }
+}
+
+/// Any digit, among characters of names, which it is none of.
+const DIGIT: char = '#';
+
+fn may_be_same(name: &str, other: &str) -> bool {
+    let is_same =
+        |(a, b): (char, char)| a == b || (a == DIGIT && b.is_ascii_digit()) || (b == DIGIT && a.is_ascii_digit());
+    name.len() == other.len() && name.chars().zip(other.chars()).all(is_same)
 }
 
 /// Whether `parts` can be followed through all of `name`; what they say is added to `matched`.
@@ -189,6 +219,22 @@ mod tests {
             assert_eq!(matched(ztf, topic), None, "{topic}");
         }
         assert_eq!(matched("lsst-alerts-v11", "lsst-alerts-v110"), None);
+    }
+
+    #[test]
+    fn patterns_that_have_a_name_in_common_meet() {
+        let meet = |a: &str, b: &str| {
+            let meets = pattern(a).meets(&pattern(b));
+            assert_eq!(meets, pattern(b).meets(&pattern(a)), "{a} {b}");
+            meets
+        };
+        let ztf = "ztf_{YYYYMMDD}_programid{1,2,3}";
+        for other in [ztf, "ztf_{date}_programid{3,4}", "ztf_20261125_programid1", "{ztf,x}_{date}_program{id1,s}"] {
+            assert!(meet(ztf, other), "{other}");
+        }
+        for other in ["ztf_{date}_programid{4,5}", "ztf_2026112x_programid1", "ztf_programid1", "winter_{date}"] {
+            assert!(!meet(ztf, other), "{other}");
+        }
     }
 
     #[test]
