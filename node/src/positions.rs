@@ -17,6 +17,8 @@ struct Position {
     from: Option<u64>,
     /// The first offset that was not read.
     read: Option<u64>,
+    /// Between these two are no packets: marks of the ends of transactions, say.
+    empty: Option<(u64, u64)>,
     /// The first offset that is not written yet.
     end: Option<u64>,
     /// Of a window its end, behind which nothing is read.
@@ -79,7 +81,7 @@ impl Positions {
             position.from = Some(at);
             position.undecided.clear();
         }
-        (position.read, position.end) = (Some(at), Some(end));
+        (position.read, position.end, position.empty) = (Some(at), Some(end), None);
     }
 
     /// Reading begins at an offset, of a window of an input that ends there, and does not grow.
@@ -99,7 +101,7 @@ impl Positions {
     pub fn windows(&self) -> BTreeMap<String, Window> {
         let inputs = self.held();
         let open = inputs.iter().filter(|(_, position)| !position.is_over);
-        let window = |position: &Position| Some(Window { from: position.from?, until: position.until? });
+        let window = |position: &Position| Some(Window { from: position.waits()?, until: position.until? });
         open.filter_map(|(source, position)| Some((source.clone(), window(position)?))).collect()
     }
 
@@ -111,6 +113,16 @@ impl Positions {
             let is_open = position.from.is_some_and(|from| from <= offset);
             position.undecided.extend(timestamp.filter(|_| is_open).map(|time| (offset, time)));
         }
+    }
+
+    /// Reading has come to an offset, and behind the last packet nothing was there that is one.
+    pub fn passed(&self, source: &str, at: u64) {
+        let mut inputs = self.held();
+        let Some(position) = inputs.get_mut(source) else { return };
+        let Some(read) = position.read.filter(|read| *read < at) else { return };
+        let since = position.empty.filter(|(_, to)| *to == read).map_or(read, |(since, _)| since);
+        (position.empty, position.read) = (Some((since, at)), Some(at));
+        (position.end, position.is_news) = (position.end.max(Some(at)), position.next.is_some());
     }
 
     /// An input ends there by now, or further on.
@@ -153,6 +165,7 @@ impl Positions {
         let mut inputs = self.held();
         let position = inputs.get_mut(source)?;
         let next = std::mem::take(&mut position.is_news).then_some(position.next).flatten();
+        let next = next.map(|next| position.behind_marks(next));
         let is_last = position.is_over;
         if is_last {
             inputs.remove(source);
@@ -165,6 +178,13 @@ impl Positions {
         let inputs = self.held();
         let open = inputs.iter().filter(|(_, position)| !position.is_over);
         open.filter_map(|(source, position)| Some((source.clone(), position.next?))).collect()
+    }
+
+    /// The first offset of each input that is not decided, where that is known: behind the committed progress, if there is nothing between.
+    pub fn undecided(&self) -> BTreeMap<String, u64> {
+        let inputs = self.held();
+        let open = inputs.iter().filter(|(_, position)| !position.is_over);
+        open.filter_map(|(source, position)| Some((source.clone(), position.waits()?))).collect()
     }
 
     /// How far behind each input is of which that is known; `now` in milliseconds since 1970.
@@ -183,8 +203,18 @@ impl Position {
         }
     }
 
+    /// Where the next packet can be at the earliest, at this offset or behind it.
+    fn behind_marks(&self, at: u64) -> u64 {
+        self.empty.filter(|(since, _)| at >= *since).map_or(at, |(_, to)| at.max(to))
+    }
+
+    /// The first offset that may hold a packet that is not decided.
+    fn waits(&self) -> Option<u64> {
+        Some(self.behind_marks(self.from.or(self.next)?))
+    }
+
     fn lag(&self, now: i64) -> Option<Lag> {
-        let alerts = self.end?.saturating_sub(self.from?);
+        let alerts = self.end?.saturating_sub(self.from.and(self.waits())?);
         let waits = |(_, time): &(u64, i64)| Duration::from_millis(u64::try_from(now - time).unwrap_or_default());
         let behind = if self.until.is_some() {
             // A window may be as old as it likes.
@@ -244,6 +274,37 @@ mod tests {
         positions.through("a");
         assert_eq!(positions.windows()["a"], Window { from: 12, until: 12 }, "that was no packet");
         assert_eq!(positions.unread("a"), None, "nothing is waited for");
+    }
+
+    #[test]
+    fn marks_behind_the_last_packet_are_not_waited_for_once_they_are_read() {
+        let positions = Positions::default();
+        positions.begin("a", Some(10));
+        positions.begun("a", 10, 15);
+        (10..13).for_each(|offset| positions.came("a", offset, Some(1000)));
+        positions.decided("a", 13);
+        assert_eq!((lag(&positions, 1000), positions.unread("a")), (Some((2, None)), Some(13)), "they may be packets");
+        positions.passed("a", 14);
+        positions.passed("a", 15);
+        assert_eq!((lag(&positions, 1000), positions.unread("a")), (Some((0, Some(0))), None));
+        assert_eq!(positions.undecided(), [("a".to_owned(), 15)].into());
+        assert_eq!(positions.progress(), [("a".to_owned(), 13)].into(), "nothing is committed of them");
+        assert_eq!(positions.news("a"), Some(News { next: Some(15), is_last: false }), "nor would a group wait there");
+        positions.came("a", 16, Some(2000));
+        assert_eq!(lag(&positions, 2000), Some((2, Some(0))));
+        positions.passed("a", 18);
+        assert_eq!(positions.undecided()["a"], 13, "there is a packet before those");
+        positions.decided("a", 17);
+        assert_eq!((lag(&positions, 2000), positions.undecided()["a"]), (Some((0, Some(0))), 18));
+    }
+
+    #[test]
+    fn of_an_input_without_packets_is_known_that_nothing_waits() {
+        let positions = Positions::default();
+        positions.begin("a", None);
+        assert_eq!(positions.undecided(), BTreeMap::new());
+        positions.begun("a", 0, 0);
+        assert_eq!((positions.undecided(), positions.progress()), ([("a".to_owned(), 0)].into(), BTreeMap::new()));
     }
 
     #[test]

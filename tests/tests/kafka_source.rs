@@ -135,7 +135,7 @@ fn partitions_come_and_go_while_it_runs_and_one_that_is_gone_gives_nothing_more(
 }
 
 #[test]
-fn behind_the_marks_of_transactions_it_goes_on() {
+fn the_marks_of_transactions_are_no_packets_that_are_waited_for() {
     let topic = Topic::make(brokers(), "marked", 2);
     let write = || {
         for number in 0..2 {
@@ -146,12 +146,19 @@ fn behind_the_marks_of_transactions_it_goes_on() {
     let partitions = [0, 1].map(|number| partition(&topic, number));
     write();
     partitions.iter().for_each(|partition| running.control.add(partition.clone(), Start::Earliest));
-    partitions.iter().for_each(|partition| running.wait_for(partition, 20));
-    let renewals = || running.counters.get().renewals;
-    eventually("the client is renewed", || renewals() > 0);
-    write();
-    partitions.iter().for_each(|partition| running.wait_for(partition, 40));
-    partitions.iter().for_each(|partition| assert_eq!(running.offsets(partition).len(), 40));
+    let none = Some(Lag { alerts: 0, behind: Some(Duration::ZERO) });
+    for round in 1..=2 {
+        partitions.iter().for_each(|partition| running.wait_for(partition, 20 * round));
+        for partition in &partitions {
+            let (source, offsets) = (partition.to_string(), running.offsets(partition));
+            running.positions.decided(&source, offsets.last().unwrap() + 1);
+            eventually("the marks are passed", || running.positions.undecided()[&source] == 21 * round as u64);
+            assert_eq!(running.positions.lags(0).get(&source).copied(), none);
+            assert_eq!(running.positions.unread(&source), None, "the client is not taken for a deaf one");
+            assert_eq!(offsets.len(), 20 * round);
+        }
+        write();
+    }
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Meter {
             Some((partition, Position { next: Offset(next), behind, until: None }))
         };
         let inputs = self.shared.positions();
-        let mut positions: BTreeMap<_, _> = inputs.progress().into_iter().filter_map(position).collect();
+        let mut positions: BTreeMap<_, _> = inputs.undecided().into_iter().filter_map(position).collect();
         // Of a window nothing need be committed: there may be nothing in it.
         let window = |(source, Window { from, until }): (String, Window)| {
             let (next, until) = (Offset(from), Some(Offset(until)));

@@ -285,7 +285,6 @@ fn list<'a>(offsets: impl IntoIterator<Item = (&'a Partition, Offset)>) -> Kafka
 fn opener(config: &Config) -> Open {
     let (connection, group) = (config.connection.clone(), config.group.clone());
     let kilobytes = (config.queue_bytes / 1024).max(1).to_string();
-    let says_end = config.until.is_some().to_string();
     Arc::new(move || {
         connection.client(&[
             ("group.id", &group),
@@ -294,7 +293,6 @@ fn opener(config: &Config) -> Open {
             // What is out of range is looked at and reported, never jumped over.
             ("auto.offset.reset", "error"),
             ("isolation.level", "read_committed"),
-            ("enable.partition.eof", &says_end),
             ("queued.max.messages.kbytes", &kilobytes),
             ("fetch.min.bytes", FETCH_BYTES),
             ("fetch.wait.max.ms", FETCH_WAIT_MS),

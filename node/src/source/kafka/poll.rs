@@ -28,6 +28,9 @@ const ASK: Duration = Duration::from_secs(2);
 /// A partition that can not begin is tried again after so long.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// What was passed that is no packet is told about so often.
+const EVERY: Duration = Duration::from_secs(1);
+
 /// So many questions in a row that get no answer, and another client asks the next one.
 const DEAF: u32 = 8;
 
@@ -46,6 +49,8 @@ pub(super) struct Poller {
     paused: BTreeSet<String>,
     /// Of a replay the first time that is not read any more.
     until: Option<i64>,
+    /// When it is looked again at what was passed.
+    due: Instant,
 }
 
 /// A partition that is assigned.
@@ -108,9 +113,9 @@ impl Poller {
         let consumer = Renewable::new(open()?);
         let (positions, counters) = (Arc::clone(&config.positions), Arc::clone(&config.counters));
         let (reading, waiting, paused) = Default::default();
-        let until = config.until;
+        let (until, due) = (config.until, Instant::now());
         #[rustfmt::skip]
-        let poller = Self { open, consumer, queue, orders, events, watch, positions, counters, reading, waiting, paused, until };
+        let poller = Self { open, consumer, queue, orders, events, watch, positions, counters, reading, waiting, paused, until, due };
         Ok(poller)
     }
 
@@ -154,9 +159,9 @@ impl Poller {
     fn step(&mut self) -> Result<(), KafkaError> {
         self.begin_due()?;
         self.resume()?;
+        self.pass()?;
         match self.consumer.poll(POLL) {
             None => Ok(()),
-            Some(Err(KafkaError::PartitionEOF(number))) => self.at_end(number),
             Some(Ok(message)) => {
                 let key = (message.topic().to_owned(), message.partition());
                 let Some(reading) = self.reading.get_mut(&key) else { return Ok(()) };
@@ -303,15 +308,24 @@ impl Poller {
         }
     }
 
-    /// Of a replay: all that partitions of that number have is read, of whatever topic, which the client does not say. A window that ends with
-    /// its topic is through then, though no packet shows it: behind the last one may be marks of the ends of transactions.
-    fn at_end(&mut self, number: i32) -> Result<(), KafkaError> {
-        let position = self.consumer.position()?;
-        let is_through = |((topic, of), reading): &(&(String, i32), &Reading)| {
-            let at = position.find_partition(topic, *of).map(|element| element.offset());
-            *of == number && matches!(at, Some(Offset::Offset(at)) if at.max(0).cast_unsigned() >= reading.end)
-        };
-        let through: Vec<_> = self.reading.iter().filter(is_through).map(|(key, _)| key.clone()).collect();
+    /// Tells where reading has come to that no packet shows: behind the last one may be marks of the ends of transactions, which the client passes.
+    /// A window that ends with its topic is through then.
+    fn pass(&mut self) -> Result<(), KafkaError> {
+        if self.due > Instant::now() {
+            return Ok(());
+        }
+        self.due = Instant::now() + EVERY;
+        let (positions, mut through) = (self.consumer.position()?.to_topic_map(), Vec::new());
+        for (key, reading) in &self.reading {
+            let Some(Offset::Offset(at)) = positions.get(key) else { continue };
+            let at = at.max(&0).cast_unsigned();
+            if at > reading.next {
+                self.positions.passed(&reading.source, at);
+            }
+            if self.until.is_some() && at >= reading.end {
+                through.push(key.clone());
+            }
+        }
         through.iter().try_for_each(|key| self.end_window(key))
     }
 

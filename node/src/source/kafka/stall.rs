@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// So long nothing has come of a partition that has more. It takes longer after a new client that has not helped: what is left may be no
-/// records (a transaction's marks).
+/// So long nothing has come of a partition that has more. It takes longer after a new client that has not helped: of a transaction that is
+/// not ended nothing comes either.
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
 /// The partitions of which there is more to read.
