@@ -101,6 +101,7 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
     }
 
     let stats = Arc::new(Stats::default());
+    let batches_in_flight = config.input.batches_in_flight(threads);
     let (_unchanging, held) = watch::channel(Arc::clone(&filters));
     let pipeline = Arc::new(Pipeline {
         replays: Arc::default(),
@@ -117,12 +118,12 @@ pub async fn run(options: Options, config: Config, stop: CancellationToken) -> a
         positions: Arc::default(),
         clock: setup::now,
         batch: config.input.batch,
-        batches_in_flight: config.input.batches_in_flight,
+        batches_in_flight,
         batch_wait: Duration::from_millis(config.input.batch_wait_ms),
         suspend_after: config.filters.suspend_after,
     });
     let expected = source.expected().map(|all| all.saturating_sub(recovered.progress.values().sum()));
-    let watcher = tokio::spawn(summary::watch(Arc::clone(&stats), expected, config.input.batches_in_flight));
+    let watcher = tokio::spawn(summary::watch(Arc::clone(&stats), expected, batches_in_flight));
     let (entrance, queue) = entrance(QUEUE);
     let packets = entrance.open("");
     drop(entrance);

@@ -101,7 +101,7 @@ async fn run_with(
         positions: Arc::default(),
         clock: setup::now,
         batch: config.input.batch,
-        batches_in_flight: config.input.batches_in_flight,
+        batches_in_flight: config.input.batches_in_flight(cores),
         batch_wait: Duration::from_millis(config.input.batch_wait_ms),
         suspend_after: config.filters.suspend_after,
     };

@@ -60,10 +60,21 @@ pub struct Input {
     pub max_packet_bytes: usize,
     /// Packets that travel together.
     pub batch: usize,
-    /// Batches that may be under way at once.
-    pub batches_in_flight: usize,
+    /// Batches that may be under way at once, if that is said: [`Input::batches_in_flight`] is asked.
+    batches_in_flight: usize,
     /// How long packets wait for others while batches are under way, milliseconds.
     pub batch_wait_ms: u64,
+}
+
+impl Input {
+    /// Batches that may be under way at once on a node with so many threads that compute: while one of a thread's three is computed, the others are on
+    /// their way to the store and to Kafka.
+    pub fn batches_in_flight(&self, threads: usize) -> usize {
+        match self.batches_in_flight {
+            0 => (3 * threads).max(6),
+            said => said,
+        }
+    }
 }
 
 /// How models are run.
@@ -204,7 +215,7 @@ impl Config {
     fn check(&self, settings: &mut Settings) {
         settings.range("input.max_packet_bytes", self.input.max_packet_bytes, 1024, 1 << 30);
         settings.range("input.batch", self.input.batch, 1, 10_000);
-        settings.range("input.batches_in_flight", self.input.batches_in_flight, 1, 1024);
+        settings.range("input.batches_in_flight", self.input.batches_in_flight, 0, 1024);
         settings.range("input.batch_wait_ms", self.input.batch_wait_ms, 0, 10_000);
         settings.range("node.queue_bytes", self.node.queue_bytes, 1 << 20, 1 << 40);
         settings.range("output.partitions", self.output.partitions, 1, 10_000);
@@ -238,7 +249,8 @@ mod tests {
     fn a_file_replaces_defaults_and_the_environment_replaces_both() {
         let config = load("[input]\nbatch = 8", &[("BOOM_NODE__INPUT__BATCH", "16"), ("HOME", "/")]).unwrap();
         assert_eq!(config.input.batch, 16);
-        assert_eq!(config.input.batches_in_flight, 12);
+        assert_eq!([1, 2, 8].map(|threads| config.input.batches_in_flight(threads)), [6, 6, 24]);
+        assert_eq!(load("[input]\nbatches_in_flight = 4", &[]).unwrap().input.batches_in_flight(8), 4);
         assert_eq!(config.crossmatch[0].catalog, "NED");
         assert_eq!(load("[input]\nbatch = 8", &[]).unwrap().input.batch, 8);
     }

@@ -139,7 +139,7 @@ pub(crate) fn measure(row: &Row) -> anyhow::Result<Value> {
         positions: Arc::default(),
         clock: || 2_460_000.5,
         batch: config.input.batch,
-        batches_in_flight: config.input.batches_in_flight,
+        batches_in_flight: config.input.batches_in_flight(row.workers),
         batch_wait: Duration::from_millis(config.input.batch_wait_ms),
         suspend_after: config.filters.suspend_after,
     });

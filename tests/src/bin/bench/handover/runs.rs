@@ -295,7 +295,7 @@ impl Bench<'_> {
             positions: Arc::default(),
             clock: || 2_460_000.5,
             batch: input.batch,
-            batches_in_flight: input.batches_in_flight,
+            batches_in_flight: input.batches_in_flight(1),
             batch_wait: Duration::from_millis(input.batch_wait_ms),
             suspend_after: self.config.filters.suspend_after,
         };
