@@ -24,8 +24,9 @@ use crate::stats::{Stage, StageStats, Stats};
 use crate::tally::{Answers, Fates, Tally};
 
 /// Bounds of the buckets of latencies, seconds.
-const BUCKETS: [f64; 20] = [
-    0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 60.0,
+const BUCKETS: [f64; 23] = [
+    0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0,
+    5.0, 10.0, 60.0,
 ];
 
 /// A registry that reads all of a node.
