@@ -115,14 +115,16 @@ impl Positions {
         }
     }
 
-    /// Reading has come to an offset, and behind the last packet nothing was there that is one.
-    pub fn passed(&self, source: &str, at: u64) {
+    /// Reading has come to an offset, and between `since`, behind the last packet, and there are none.
+    pub fn passed(&self, source: &str, since: u64, at: u64) {
         let mut inputs = self.held();
         let Some(position) = inputs.get_mut(source) else { return };
-        let Some(read) = position.read.filter(|read| *read < at) else { return };
-        let since = position.empty.filter(|(_, to)| *to == read).map_or(read, |(since, _)| since);
-        (position.empty, position.read) = (Some((since, at)), Some(at));
-        (position.end, position.is_news) = (position.end.max(Some(at)), position.next.is_some());
+        // Whoever begins it anew may be somewhere else.
+        let is_there = |read| read == since || position.empty == Some((since, read));
+        if position.read.is_some_and(|read| read < at && is_there(read)) {
+            (position.empty, position.read) = (Some((since, at)), Some(at));
+            (position.end, position.is_news) = (position.end.max(Some(at)), position.next.is_some());
+        }
     }
 
     /// An input ends there by now, or further on.
@@ -284,15 +286,17 @@ mod tests {
         (10..13).for_each(|offset| positions.came("a", offset, Some(1000)));
         positions.decided("a", 13);
         assert_eq!((lag(&positions, 1000), positions.unread("a")), (Some((2, None)), Some(13)), "they may be packets");
-        positions.passed("a", 14);
-        positions.passed("a", 15);
+        positions.passed("a", 14, 15);
+        assert_eq!(positions.unread("a"), Some(13), "that is said of another place");
+        positions.passed("a", 13, 14);
+        positions.passed("a", 13, 15);
         assert_eq!((lag(&positions, 1000), positions.unread("a")), (Some((0, Some(0))), None));
         assert_eq!(positions.undecided(), [("a".to_owned(), 15)].into());
         assert_eq!(positions.progress(), [("a".to_owned(), 13)].into(), "nothing is committed of them");
         assert_eq!(positions.news("a"), Some(News { next: Some(15), is_last: false }), "nor would a group wait there");
         positions.came("a", 16, Some(2000));
         assert_eq!(lag(&positions, 2000), Some((2, Some(0))));
-        positions.passed("a", 18);
+        positions.passed("a", 17, 18);
         assert_eq!(positions.undecided()["a"], 13, "there is a packet before those");
         positions.decided("a", 17);
         assert_eq!((lag(&positions, 2000), positions.undecided()["a"]), (Some((0, Some(0))), 18));

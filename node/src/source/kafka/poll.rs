@@ -318,11 +318,12 @@ impl Poller {
         let (positions, mut through) = (self.consumer.position()?.to_topic_map(), Vec::new());
         for (key, reading) in &self.reading {
             let Some(Offset::Offset(at)) = positions.get(key) else { continue };
-            let at = at.max(&0).cast_unsigned();
+            let (at, is_replay) = (at.max(&0).cast_unsigned(), self.until.is_some());
+            let at = if is_replay { at.min(reading.end) } else { at };
             if at > reading.next {
-                self.positions.passed(&reading.source, at);
+                self.positions.passed(&reading.source, reading.next, at);
             }
-            if self.until.is_some() && at >= reading.end {
+            if is_replay && at >= reading.end {
                 through.push(key.clone());
             }
         }
